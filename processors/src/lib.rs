@@ -1,0 +1,1 @@
+//! Topic to account state: apply, stores, reconciliation.

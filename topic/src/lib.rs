@@ -1,0 +1,17 @@
+//! How events travel: the memory log, the embedded log, and the contract that both keep.
+//!
+//! Three kinds of owners use this seam (feeds, files, shards), and all in one way: a group gives
+//! each member some partitions; who has a partition opens the writer of that name, reads its state
+//! to the end, and from then on publishes outputs, new state and the position of the input that
+//! they answer, together or not at all.
+//!
+//! Modules are declared in the order in which a message meets them.
+
+mod message;
+mod log;
+
+pub use log::{
+    Assignment, Change, Consumed, Error, Log, Membership, PartitionReader, Revocation,
+    Subscription, Writer,
+};
+pub use message::{Batch, Header, Message, MessageSet, Received};

@@ -1,0 +1,69 @@
+//! What is published and read: messages, in sets that share their headers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use schemas::Topic;
+
+use crate::Consumed;
+
+/// A header: its name and value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The name, such as `ce_type`.
+    pub name: String,
+    /// The value, usually text.
+    pub value: Bytes,
+}
+
+/// A message to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The CloudEvents id; travels as the header `ce_id`.
+    pub id: Bytes,
+    /// The key; on a compacted topic, messages of one key replace each other.
+    pub key: Bytes,
+    /// The value; none removes the key from a compacted topic.
+    pub value: Option<Bytes>,
+}
+
+/// Messages for one partition that share their headers.
+///
+/// A chunk of ten thousand events has the same type, source, time and trace: they are stated once
+/// here and stored once by the logs that are ours.
+#[derive(Clone, Debug)]
+pub struct MessageSet {
+    /// The topic.
+    pub topic: Topic,
+    /// The partition, from 0. Always explicit: no log ever chooses one.
+    pub partition: u32,
+    /// The headers that all of the messages have, besides `ce_id`.
+    pub headers: Arc<[Header]>,
+    /// The messages, in order.
+    pub messages: Vec<Message>,
+}
+
+/// What becomes visible together or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Messages for any topics and partitions. Sets of one partition are appended in order.
+    pub sets: Vec<MessageSet>,
+    /// The positions of the input that the messages answer.
+    pub consumed: Option<Consumed>,
+}
+
+/// A message as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Its place in its partition. Offsets ascend; after compaction, and on some logs for other
+    /// reasons, they have holes.
+    pub offset: i64,
+    /// The CloudEvents id.
+    pub id: Bytes,
+    /// The key.
+    pub key: Bytes,
+    /// The value; none where the key was removed.
+    pub value: Option<Bytes>,
+    /// The other headers.
+    pub headers: Arc<[Header]>,
+}
