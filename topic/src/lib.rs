@@ -14,4 +14,4 @@ pub use log::{
     Assignment, Change, Consumed, Error, Log, Membership, PartitionReader, Revocation,
     Subscription, Writer,
 };
-pub use message::{Batch, Header, Message, MessageSet, Received};
+pub use message::{Batch, Header, Message, MessageSet, Received, cloud_events};

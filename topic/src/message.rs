@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use schemas::Topic;
+use schemas::codec::EventType;
+use schemas::{Timestamp, Topic};
 
 use crate::Consumed;
 
@@ -66,4 +67,25 @@ pub struct Received {
     pub value: Option<Bytes>,
     /// The other headers.
     pub headers: Arc<[Header]>,
+}
+
+/// The headers of events of one type: CloudEvents 1.0 in binary mode, and the content type.
+///
+/// `ce_id` is each message's own. `source` names who says it, `subject` what it is about (a file, a
+/// shard, a feed), `time` when it was said.
+pub fn cloud_events(
+    event: EventType,
+    source: &str,
+    subject: &str,
+    time: Timestamp,
+) -> Arc<[Header]> {
+    let header = |name: &str, value: String| Header { name: name.to_owned(), value: value.into() };
+    Arc::new([
+        header("ce_specversion", "1.0".to_owned()),
+        header("ce_type", event.full_name().to_owned()),
+        header("ce_source", source.to_owned()),
+        header("ce_subject", subject.to_owned()),
+        header("ce_time", time.to_string()),
+        header("content-type", "application/avro".to_owned()),
+    ])
 }
