@@ -2,4 +2,6 @@
 //!
 //! Modules are declared in the order in which a file meets them.
 
+pub mod bucket;
+
 pub mod format;
