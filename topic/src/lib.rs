@@ -10,8 +10,11 @@
 mod message;
 mod log;
 
+mod owner;
+
 pub use log::{
     Assignment, Change, Consumed, Error, Log, Membership, PartitionReader, Revocation,
     Subscription, Writer,
 };
+pub use owner::{ReaderOf, own_partitions};
 pub use message::{Batch, Header, Message, MessageSet, Received, cloud_events};
