@@ -1,1 +1,1 @@
-//! The system from outside.
+//! The system from outside: see `tests/system.rs`.
