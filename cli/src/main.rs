@@ -1,2 +1,47 @@
-//! The one binary.
-fn main() {}
+//! The one binary `batchless`: arguments, configuration, signals, wiring, output.
+//!
+//! Modules are declared in the order in which a command meets them.
+
+mod args;
+mod config;
+
+mod command;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::command::{Ending, Failure};
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    match command::run(cli) {
+        Ok(Ending::Well) => ExitCode::SUCCESS,
+        Ok(Ending::Findings) => ExitCode::from(3),
+        Err(Failure::Usage(error)) => report(&error, 2),
+        Err(Failure::Other(error)) => report(&error, 1),
+    }
+}
+
+/// Says why it failed: the whole chain, in one line.
+fn report(error: &anyhow::Error, code: u8) -> ExitCode {
+    let pipe_closed = |cause: &(dyn std::error::Error + 'static)| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    // Whoever reads our output has seen enough, as `| head` does.
+    if error.chain().any(pipe_closed) {
+        return ExitCode::SUCCESS;
+    }
+    // Nothing is left to be done where standard error is closed too.
+    let _ = writeln!(std::io::stderr(), "batchless: {error:#}");
+    ExitCode::from(code)
+}
+
+/// The environment: the one place that reads it whole.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    // Variables that aren't text are none of ours.
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}

@@ -1,0 +1,169 @@
+//! Arguments: what a user may type.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::keys::{self, FEED_KEYS, KEYS, Key};
+use crate::config::{Origin, Said, Values};
+
+/// Turns bank clearing files into events, and applies each to account balances exactly once.
+#[derive(Debug, Parser)]
+#[command(
+    name = "batchless",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 all well; 1 could not do it; 2 wrong usage or configuration;\n\
+                  3 done, and something was refused, rejected, held, a duplicate or out of balance."
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Checks or shows the configuration, or every key that there is.
+    Config {
+        /// Which of them.
+        #[command(subcommand)]
+        what: ConfigCommand,
+    },
+    /// Prints the completions of a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What to do with the configuration.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Says whether the configuration can be used.
+    Check(ConfigFlags),
+    /// Prints the configuration in force, and who said each value.
+    Show(ConfigFlags),
+    /// Prints every key with its default, what it may be and what it does.
+    Schema,
+}
+
+/// Where the configuration is.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ConfigFlags {
+    /// The configuration file [default: the one that the data directory keeps]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The data directory [default: data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+impl ConfigFlags {
+    /// What was said: by the file, by the environment over it, and by `flags` over both.
+    ///
+    /// # Errors
+    ///
+    /// Where the file can't be read, or something that was said can't be.
+    pub(crate) fn said(&self, feed: Option<Values>) -> anyhow::Result<Said> {
+        let mut said = match (&feed, self.file(crate::environment())?) {
+            (Some(_), _) | (None, None) => Said::default(),
+            (None, Some(file)) => read(&file)?,
+        };
+        said.feeds.extend(feed);
+        said.take_environment(crate::environment())?;
+        if let Some(data) = &self.data {
+            let text = data.to_str().ok_or_else(|| {
+                anyhow::anyhow!("--data: expected a path in UTF-8, found another one")
+            })?;
+            said.whole.set(key(KEYS, "data")?, text.to_owned(), Origin::Flag("--data"))?;
+        }
+        Ok(said)
+    }
+
+    /// The file to read: the one that was named, or what the data directory keeps, if it is there.
+    fn file(
+        &self,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> anyhow::Result<Option<PathBuf>> {
+        if let Some(file) = &self.config {
+            return Ok(Some(file.clone()));
+        }
+        let data = match &self.data {
+            Some(data) => data.clone(),
+            None => {
+                let mut said = Said::default();
+                said.take_environment(environment.filter(|(name, _)| name == "BATCHLESS_DATA"))?;
+                PathBuf::from(
+                    said.whole.get(key(KEYS, "data")?).map_or_else(String::new, |v| v.text),
+                )
+            }
+        };
+        let kept = data.join("batchless.toml");
+        Ok(kept.is_file().then_some(kept))
+    }
+}
+
+fn read(file: &std::path::Path) -> anyhow::Result<Said> {
+    use anyhow::Context as _;
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("the configuration {name} can't be read"))?;
+    Said::from_file(&name, &text)
+}
+
+pub(crate) fn key(keys: &'static [Key], name: &str) -> anyhow::Result<&'static Key> {
+    keys::find(keys, name).ok_or_else(|| anyhow::anyhow!("{name} is not in the table of keys"))
+}
+
+/// A feed by flags, in the place of a configuration file.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct FeedFlags {
+    /// The folder where files arrive; stands in for a configuration file.
+    #[arg(long, value_name = "DIR", requires = "format", conflicts_with = "config")]
+    pub(crate) inbox: Option<String>,
+    /// The format of its files: ipm or nacha.
+    #[arg(long, value_name = "NAME", requires = "inbox")]
+    pub(crate) format: Option<String>,
+    /// The page of its text: ascii, latin1, cp037, cp500 or cp1047.
+    #[arg(long, value_name = "PAGE", requires = "inbox")]
+    pub(crate) encoding: Option<String>,
+    /// How messages are laid into its files: auto, vbs, blocked or rdw.
+    #[arg(long, value_name = "FRAMING", requires = "inbox")]
+    pub(crate) framing: Option<String>,
+    /// Whose customers the accounts are: issuer or acquirer.
+    #[arg(long, value_name = "SIDE", requires = "inbox")]
+    pub(crate) side: Option<String>,
+    /// What a record for an account that is not there does: open or reject.
+    #[arg(long, value_name = "WHAT", requires = "inbox")]
+    pub(crate) unknown_accounts: Option<String>,
+}
+
+impl FeedFlags {
+    /// The feed that the flags describe, if they do; its name is the format's.
+    ///
+    /// # Errors
+    ///
+    /// Where a flag has a word that its key doesn't take.
+    pub(crate) fn values(&self) -> anyhow::Result<Option<Values>> {
+        if self.inbox.is_none() {
+            return Ok(None);
+        }
+        let mut values = Values::default();
+        for (name, flag, text) in [
+            ("location", "--inbox", &self.inbox),
+            ("format", "--format", &self.format),
+            ("encoding", "--encoding", &self.encoding),
+            ("framing", "--framing", &self.framing),
+            ("side", "--side", &self.side),
+            ("unknown_accounts", "--unknown-accounts", &self.unknown_accounts),
+            ("name", "--format", &self.format),
+        ] {
+            if let Some(text) = text {
+                values.set(key(FEED_KEYS, name)?, text.clone(), Origin::Flag(flag))?;
+            }
+        }
+        Ok(Some(values))
+    }
+}

@@ -1,0 +1,60 @@
+//! The commands, a file each.
+
+mod config;
+
+use clap::CommandFactory as _;
+
+use crate::args::{Cli, Command};
+
+/// How a command ended that could do what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// All is well.
+    Well,
+    /// It is done, and something was refused, rejected, held, a duplicate or out of balance.
+    Findings,
+}
+
+/// Why a command could not do what it was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What was typed or configured can't be used.
+    Usage(anyhow::Error),
+    /// Anything else.
+    Other(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// Does what was asked.
+///
+/// # Errors
+///
+/// Where it can't be done.
+pub(crate) fn run(cli: Cli) -> Result<Ending, Failure> {
+    match cli.command {
+        Command::Config { what } => config::run(&what),
+        Command::Completions { shell } => {
+            let mut out = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "batchless", &mut out);
+            print(&String::from_utf8_lossy(&out))?;
+            Ok(Ending::Well)
+        }
+    }
+}
+
+/// Prints text on standard output.
+///
+/// # Errors
+///
+/// Where it can't be written.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}

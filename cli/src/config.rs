@@ -1,0 +1,233 @@
+//! The configuration: what was said for each key, checked, and what it means.
+
+pub(crate) mod keys;
+pub(crate) mod values;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use self::keys::{FEED_KEYS, KEYS, Key};
+pub(crate) use self::values::{Origin, Said, Values};
+
+/// The configuration in force.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// The data directory.
+    pub(crate) data: PathBuf,
+    /// What is fixed when the ledger is made.
+    pub(crate) ledger: LedgerConfig,
+    /// How log lines are written.
+    pub(crate) log_json: bool,
+    /// Which log lines.
+    pub(crate) log_filter: String,
+    /// How long work in hand may take to end after a signal.
+    pub(crate) grace_seconds: u64,
+    /// The feeds.
+    pub(crate) feeds: Vec<FeedConfig>,
+    said: Said,
+}
+
+/// What is fixed when the ledger is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LedgerConfig {
+    /// Its name; whether somebody said it, or it is the default.
+    pub(crate) name: (String, bool),
+    /// Its shards, likewise.
+    pub(crate) shards: (u32, bool),
+    /// Its partitions of `files`, likewise.
+    pub(crate) file_partitions: (u32, bool),
+    /// Where its key is, if not in the data directory.
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+/// A feed, as it was configured; each word is one that its key takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FeedConfig {
+    /// Its name, unique.
+    pub(crate) name: String,
+    /// The folder where objects arrive.
+    pub(crate) folder: PathBuf,
+    /// The format.
+    pub(crate) format: String,
+    /// The page of its text.
+    pub(crate) encoding: String,
+    /// How messages are laid into the file.
+    pub(crate) framing: String,
+    /// Issuer or acquirer.
+    pub(crate) side: String,
+    /// Which amount is posted.
+    pub(crate) posted_amount: String,
+    /// Whether an unknown account is opened.
+    pub(crate) opens_accounts: bool,
+    /// Whether files wait for each other.
+    pub(crate) serial: bool,
+    /// Whether arrival is told by a marker.
+    pub(crate) by_marker: bool,
+    /// How long between two looks.
+    pub(crate) look_every_ms: u64,
+    /// Above this share of bad records the file is refused.
+    pub(crate) reject_limit_percent: u64,
+    /// In files of so many records or more.
+    pub(crate) reject_limit_records_min: u64,
+    /// The longest record.
+    pub(crate) record_bytes_max: u64,
+    /// How far a container may unpack.
+    pub(crate) unpacked_bytes_max: u64,
+    /// And to how many times its size.
+    pub(crate) unpacked_ratio_max: u64,
+}
+
+impl Config {
+    /// The configuration that follows from what was said.
+    ///
+    /// # Errors
+    ///
+    /// Where a feed lacks what it must say, two have one name, or a location can't be used.
+    pub(crate) fn new(said: Said) -> anyhow::Result<Self> {
+        let whole = |name| required(&said.whole, KEYS, name);
+        let fixed = |name| -> anyhow::Result<(u32, bool)> {
+            let value = said.whole.get(key(KEYS, name)?).context(name)?;
+            Ok((value.text.parse()?, value.origin != Origin::Default))
+        };
+        let name = said.whole.get(key(KEYS, "ledger.name")?).context("ledger.name")?;
+        let key_file = said.whole.get(key(KEYS, "ledger.key_file")?);
+        let ledger = LedgerConfig {
+            name: (name.text, name.origin != Origin::Default),
+            shards: fixed("ledger.shards")?,
+            file_partitions: fixed("ledger.file_partitions")?,
+            key_file: key_file.map(|value| PathBuf::from(value.text)),
+        };
+        let mut feeds: Vec<FeedConfig> = Vec::with_capacity(said.feeds.len());
+        for (index, values) in said.feeds.iter().enumerate() {
+            let feed = feed(values).with_context(|| format!("feed {}", index + 1))?;
+            if feeds.iter().any(|other| other.name == feed.name) {
+                bail!("two feeds are called {}; give each a name of its own", feed.name);
+            }
+            feeds.push(feed);
+        }
+        Ok(Self {
+            data: PathBuf::from(whole("data")?),
+            ledger,
+            log_json: whole("log.format")? == "json",
+            log_filter: whole("log.filter")?,
+            grace_seconds: whole("stop.grace_seconds")?.parse()?,
+            feeds,
+            said,
+        })
+    }
+
+    /// It as a file: every key with what holds, and who said so where `with_origins`.
+    pub(crate) fn to_toml(&self, with_origins: bool) -> String {
+        let mut text = String::new();
+        let mut section = "";
+        for key in KEYS {
+            let (in_section, name) = key.name.split_once('.').unwrap_or(("", key.name));
+            if in_section != section {
+                section = in_section;
+                let _ = writeln!(text, "\n[{section}]");
+            }
+            write_line(&mut text, key, name, &self.said.whole, with_origins);
+        }
+        for feed in &self.said.feeds {
+            text.push_str("\n[[feed]]\n");
+            for key in FEED_KEYS {
+                write_line(&mut text, key, key.name, feed, with_origins);
+            }
+        }
+        text
+    }
+}
+
+fn write_line(text: &mut String, key: &Key, name: &str, values: &Values, with_origin: bool) {
+    let Some(value) = values.get(key) else { return };
+    let quoted = toml::Value::String(value.text.clone()).to_string();
+    let shown = if key.kind.is_quoted() { &quoted } else { &value.text };
+    let _ = write!(text, "{name} = {shown}");
+    if with_origin {
+        let _ = write!(text, "  # {}", value.origin);
+    }
+    text.push('\n');
+}
+
+/// Every key, what it may be, what it is otherwise and what it does: a file to begin with.
+pub(crate) fn schema() -> String {
+    let mut text = String::from(
+        "# Every key with its default; one without a default is commented out.\n\
+         # The environment overrides each: BATCHLESS_LEDGER_SHARDS=64, and for a feed of the file\n\
+         # BATCHLESS_FEED_<NAME>_<KEY>.\n",
+    );
+    let mut section = "";
+    for key in KEYS {
+        let (in_section, name) = key.name.split_once('.').unwrap_or(("", key.name));
+        if in_section != section {
+            section = in_section;
+            let _ = writeln!(text, "\n[{section}]");
+        }
+        write_meaning(&mut text, key, name);
+    }
+    text.push_str("\n# A table for each feed.\n[[feed]]\n");
+    for key in FEED_KEYS {
+        write_meaning(&mut text, key, key.name);
+    }
+    text
+}
+
+fn write_meaning(text: &mut String, key: &Key, name: &str) {
+    let _ = writeln!(text, "# {}: {}", key.meaning, key.kind.expected());
+    let _ = match key.default {
+        Some(default) if key.kind.is_quoted() => writeln!(text, "{name} = \"{default}\""),
+        Some(default) => writeln!(text, "{name} = {default}"),
+        None => writeln!(text, "# {name} ="),
+    };
+}
+
+fn key(keys: &'static [Key], name: &str) -> anyhow::Result<&'static Key> {
+    keys::find(keys, name).with_context(|| format!("{name} is not in the table of keys"))
+}
+
+fn required(values: &Values, keys: &'static [Key], name: &'static str) -> anyhow::Result<String> {
+    let value = values.get(key(keys, name)?);
+    let value = value.with_context(|| format!("{name} is missing; give it a value"))?;
+    Ok(value.text)
+}
+
+fn feed(values: &Values) -> anyhow::Result<FeedConfig> {
+    let text = |name| required(values, FEED_KEYS, name);
+    let number = |name| -> anyhow::Result<u64> { Ok(text(name)?.parse()?) };
+    let name = text("name")?;
+    Ok(FeedConfig {
+        folder: folder(&text("location")?)?,
+        format: text("format")?,
+        encoding: text("encoding")?,
+        framing: text("framing")?,
+        side: text("side")?,
+        posted_amount: text("posted_amount")?,
+        opens_accounts: text("unknown_accounts")? == "open",
+        serial: text("serial")? == "true",
+        by_marker: text("arrived")? == "marker",
+        look_every_ms: number("look_every_ms")?,
+        reject_limit_percent: number("reject_limit_percent")?,
+        reject_limit_records_min: number("reject_limit_records_min")?,
+        record_bytes_max: number("record_bytes_max")?,
+        unpacked_bytes_max: number("unpacked_bytes_max")?,
+        unpacked_ratio_max: number("unpacked_ratio_max")?,
+        name,
+    })
+}
+
+/// The folder that a location names.
+fn folder(location: &str) -> anyhow::Result<PathBuf> {
+    match location.split_once("://") {
+        None => Ok(PathBuf::from(location)),
+        Some(("file", path)) if Path::new(path).is_absolute() => Ok(PathBuf::from(path)),
+        Some(("file", _)) => bail!("location: expected file:///…, found `{location}`"),
+        Some((scheme, _)) => bail!(
+            "location: {scheme}:// is not supported yet; give a folder, as a path or as file:///…"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,24 @@
+//! Log lines: to standard error, as text or JSON, of the levels that the filter lets through.
+
+use anyhow::Context;
+use tracing_subscriber::EnvFilter;
+
+/// Begins to write log lines. Once a process.
+///
+/// # Errors
+///
+/// Where the filter can't be read.
+pub(crate) fn start(filter: &str, json: bool) -> anyhow::Result<()> {
+    let parsed = EnvFilter::try_new(filter).with_context(|| {
+        format!("log.filter: expected a level such as info, or target=level, found `{filter}`")
+    })?;
+    let lines = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(std::io::stderr);
+    let coloured = std::io::IsTerminal::is_terminal(&std::io::stderr())
+        && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    if json {
+        lines.json().flatten_event(true).init();
+    } else {
+        lines.with_ansi(coloured).with_target(false).init();
+    }
+    Ok(())
+}
