@@ -1,0 +1,214 @@
+//! A round: what arrived while the last commit was under way, applied in memory and ready to commit.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use schemas::FileId;
+use schemas::codec::{self, Codec, Encoder};
+use schemas::command::SegmentApplied;
+use schemas::outcome::Outcome;
+
+use crate::apply::{self, Settings, Shard};
+use crate::event::{Event, What};
+use crate::outcome;
+use crate::store::{self, AccountRow, BalanceRow, Commit, OutcomeRow, ShardRow, Store};
+
+/// Events in a round at most. A round is what is lost and done again where a commit fails, and what
+/// the others on a shared disk wait for; above some thousands the sync of the disk no longer counts.
+pub const EVENTS_MAX: usize = 8_192;
+
+/// A round that is applied in memory.
+#[derive(Clone, Debug)]
+pub struct Round {
+    /// What the store is to write.
+    pub commit: Arc<Commit>,
+    /// For each of its outcomes, how it is published.
+    pub addresses: Vec<Address>,
+}
+
+/// How an outcome is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The key on `postings`.
+    pub key: Bytes,
+    /// The answer to the file's owner, where it is one.
+    pub answer: Option<Box<SegmentApplied>>,
+}
+
+impl Address {
+    /// The address of an outcome.
+    pub fn of(outcome: &Outcome) -> Self {
+        let answer = outcome.file_id.zip(outcome.segment.as_ref());
+        let answer = answer.map(|(file_id, segment)| {
+            Box::new(SegmentApplied { file_id, segment: segment.clone() })
+        });
+        Self { key: outcome::key(outcome).into(), answer }
+    }
+}
+
+/// A round can't be applied: the shard stops. What was applied before it is in the round.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state contradicts itself.
+    #[error(transparent)]
+    Apply(#[from] apply::Error),
+    /// An outcome has no form in its schema.
+    #[error("failed to encode an outcome")]
+    Encode(#[from] codec::Error),
+}
+
+/// Reads into memory what these events need and is not there yet.
+///
+/// # Errors
+///
+/// As [`Store::fetch`].
+pub async fn prepare<S: Store>(
+    store: &S,
+    shard: &mut Shard,
+    settings: &Settings,
+    events: &[Event],
+) -> Result<(), store::Error> {
+    for event in events {
+        shard.want(settings, event);
+    }
+    let (accounts, files) = (shard.accounts.wanted(), shard.runs.wanted());
+    if !(accounts.is_empty() && files.is_empty()) {
+        let fetched = store.fetch(shard.id, accounts, files).await?;
+        shard.accounts.load(fetched.accounts);
+        shard.runs.load(fetched.runs);
+    }
+    // Doubled events are few: only these have their fingerprints looked up.
+    let mut doubled: BTreeMap<FileId, Vec<i64>> = BTreeMap::new();
+    for event in events {
+        if let What::Record(record) = &event.what
+            && shard.runs.wants_fingerprint(&record.file, record.sequence)
+        {
+            doubled.entry(record.file).or_default().push(record.sequence);
+        }
+    }
+    for (file, mut sequences) in doubled {
+        sequences.sort_unstable();
+        sequences.dedup();
+        let found = store.fingerprints(shard.id, file, sequences).await?;
+        shard.runs.load_fingerprints(&file, found);
+    }
+    Ok(())
+}
+
+/// Applies events in memory, after [`prepare`]; none where there was nothing to apply.
+///
+/// The error is why the events after the last of the round can't be applied.
+pub fn apply_all(
+    shard: &mut Shard,
+    epoch: i64,
+    settings: &Settings,
+    events: &[Event],
+    encoder: &mut Encoder<Outcome>,
+) -> (Option<Round>, Option<Error>) {
+    let from = ShardRow {
+        shard: shard.id,
+        epoch,
+        next_offset: shard.next_offset,
+        next_number: shard.next_number,
+    };
+    let mut bodies = Bodies::default();
+    let mut addresses = Vec::with_capacity(events.len());
+    let mut error = None;
+    for event in events {
+        match apply_one(shard, settings, event, encoder, &mut bodies) {
+            Ok(address) => addresses.push(address),
+            Err(stop) => {
+                error = Some(stop);
+                break;
+            }
+        }
+    }
+    if addresses.is_empty() {
+        return (None, error);
+    }
+    let (mut accounts, mut balances) = (Vec::new(), Vec::new());
+    shard.accounts.take_changes(
+        |account| {
+            let (state, label) = (account.state.clone(), account.label.clone());
+            accounts.push(AccountRow { name: account.name.clone(), state, label });
+        },
+        |account, balance, version_before| {
+            let name = account.name.clone();
+            balances.push(BalanceRow { name, balance: *balance, version_before });
+        },
+    );
+    let (runs, spans) = shard.runs.take_changes();
+    let commit = Commit {
+        from,
+        next_offset: shard.next_offset,
+        next_number: shard.next_number,
+        accounts,
+        balances,
+        outcomes: bodies.into_rows(),
+        runs,
+        spans,
+    };
+    (Some(Round { commit: Arc::new(commit), addresses }), error)
+}
+
+fn apply_one(
+    shard: &mut Shard,
+    settings: &Settings,
+    event: &Event,
+    encoder: &mut Encoder<Outcome>,
+    bodies: &mut Bodies,
+) -> Result<Address, Error> {
+    let runs_before = shard.next_number;
+    let outcome = shard.apply(settings, event)?;
+    // An outcome that has no form in its schema is a defect of ours: the shard stops, and what is
+    // in memory is dropped with it, so that its effects are never committed.
+    let start = bodies.buffer.len();
+    encoder.encode(&outcome, &mut bodies.buffer)?;
+    let took_sequence = outcome.kind == schemas::outcome::OutcomeKind::APPLIED
+        || outcome.kind == schemas::outcome::OutcomeKind::REJECTED;
+    bodies.rows.push(Row {
+        number: runs_before,
+        file: outcome.file_id,
+        sequence: outcome.sequence.filter(|_| took_sequence),
+        fingerprint: outcome.fingerprint,
+        body: start..bodies.buffer.len(),
+    });
+    Ok(Address::of(&outcome))
+}
+
+/// The bodies of a round's outcomes, in one buffer.
+#[derive(Debug, Default)]
+struct Bodies {
+    buffer: Vec<u8>,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug)]
+struct Row {
+    number: i64,
+    file: Option<FileId>,
+    sequence: Option<i64>,
+    fingerprint: Option<i64>,
+    body: Range<usize>,
+}
+
+impl Bodies {
+    fn into_rows(self) -> Vec<OutcomeRow> {
+        let buffer = Bytes::from(self.buffer);
+        let rows = self.rows.into_iter().map(|row| OutcomeRow {
+            number: row.number,
+            file: row.file,
+            sequence: row.sequence,
+            fingerprint: row.fingerprint,
+            body: buffer.slice(row.body),
+        });
+        rows.collect()
+    }
+}
+
+/// An encoder of outcomes.
+pub fn encoder() -> Encoder<Outcome> {
+    Codec::built_in().encoder()
+}
