@@ -9,12 +9,25 @@
 
 mod message;
 mod log;
+mod layout;
 
+mod group;
+mod member;
 mod owner;
 
+pub mod memory;
+pub mod embedded;
+
+mod read;
+
+pub mod conformance;
+
+pub use layout::Layout;
 pub use log::{
     Assignment, Change, Consumed, Error, Log, Membership, PartitionReader, Revocation,
     Subscription, Writer,
 };
-pub use owner::{ReaderOf, own_partitions};
+pub use member::{Member, Reader};
 pub use message::{Batch, Header, Message, MessageSet, Received, cloud_events};
+pub use owner::{ReaderOf, own_partitions};
+pub use read::read_all;

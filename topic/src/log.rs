@@ -246,3 +246,10 @@ pub enum Error {
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
 }
+
+impl Error {
+    /// A *fatal* without a source.
+    pub(crate) fn fatal(what: impl Into<String>) -> Self {
+        Self::Fatal { what: what.into(), source: None }
+    }
+}

@@ -89,3 +89,10 @@ pub fn cloud_events(
         header("content-type", "application/avro".to_owned()),
     ])
 }
+
+impl Received {
+    /// What it counts for in a read: the bytes of id, key and value. The headers are shared.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.id.len() + self.key.len() + self.value.as_ref().map_or(0, Bytes::len)
+    }
+}
