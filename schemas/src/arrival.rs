@@ -29,6 +29,11 @@ impl ArrivalState {
     pub fn is_end(&self) -> bool {
         [Self::VERIFIED, Self::REFUSED, Self::DUPLICATE, Self::HELD].contains(self)
     }
+
+    /// True where its file was sent to the owner of files.
+    pub fn is_sent(&self) -> bool {
+        [Self::VERIFIED, Self::HELD].contains(self)
+    }
 }
 
 /// A row of `arrivals`: an object in a bucket, at one version. Schema: `avro/Arrival.avsc`.
@@ -44,6 +49,7 @@ pub struct Arrival {
     pub rejects: Vec<Reason>,
     pub file_id: Option<FileId>,
     pub identifier: Option<String>,
+    pub settings_digest: String,
     pub records: i64,
     pub content_bytes: i64,
     pub updated_at: Timestamp,

@@ -1,6 +1,7 @@
 //! What is published on `records`: the clearing record, and what else happens to accounts.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -73,38 +74,73 @@ pub struct ClearingRecord {
 ///
 /// - Names are unique; their order is the one in which they were set.
 /// - Names that a format sets are constants, so that setting one costs no allocation for it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attributes(Vec<(Cow<'static, str>, String)>);
+/// - Clearing keeps the buffers of the values for those that are set next.
+#[derive(Default)]
+pub struct Attributes {
+    set: Vec<(Cow<'static, str>, String)>,
+    spare: Vec<String>,
+}
 
 impl Attributes {
     /// Sets an attribute, in place of an earlier one of that name.
-    pub fn set(&mut self, name: &'static str, value: impl Into<String>) {
-        match self.0.iter_mut().find(|(known, _)| known == name) {
-            Some((_, old)) => *old = value.into(),
-            None => self.0.push((Cow::Borrowed(name), value.into())),
-        }
+    pub fn set(&mut self, name: &'static str, value: &str) {
+        self.value(name).push_str(value);
+    }
+
+    /// The value of an attribute, emptied, to be written: in place of an earlier one of that name.
+    pub fn value(&mut self, name: &'static str) -> &mut String {
+        let at = match self.set.iter().position(|(known, _)| known == name) {
+            Some(at) => at,
+            None => {
+                self.set.push((Cow::Borrowed(name), self.spare.pop().unwrap_or_default()));
+                self.set.len() - 1
+            }
+        };
+        let value = &mut self.set[at].1;
+        value.clear();
+        value
     }
 
     /// The attribute of this name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.set.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// Names and values, in the order in which they were set.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_ref(), value.as_str()))
+        self.set.iter().map(|(name, value)| (name.as_ref(), value.as_str()))
     }
 
     /// Removes all.
     pub fn clear(&mut self) {
-        self.0.clear();
+        self.spare.extend(self.set.drain(..).rev().map(|(_, value)| value));
+    }
+}
+
+impl Clone for Attributes {
+    fn clone(&self) -> Self {
+        Self { set: self.set.clone(), spare: Vec::new() }
+    }
+}
+
+impl PartialEq for Attributes {
+    fn eq(&self, other: &Self) -> bool {
+        self.set == other.set
+    }
+}
+
+impl Eq for Attributes {}
+
+impl fmt::Debug for Attributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 
 impl Serialize for Attributes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, value) in &self.0 {
+        let mut map = serializer.serialize_map(Some(self.set.len()))?;
+        for (name, value) in &self.set {
             map.serialize_entry(name.as_ref(), value)?;
         }
         map.end()
@@ -129,7 +165,7 @@ impl<'de> Deserialize<'de> for Attributes {
                 while let Some((name, value)) = map.next_entry::<String, String>()? {
                     attributes.push((Cow::Owned(name), value));
                 }
-                Ok(Attributes(attributes))
+                Ok(Attributes { set: attributes, spare: Vec::new() })
             }
         }
         deserializer.deserialize_map(Map)
@@ -140,7 +176,7 @@ impl<'de> Deserialize<'de> for Attributes {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "documented field by field in the schema, which is the source")]
 pub struct Amount {
-    pub role: String,
+    pub role: Cow<'static, str>,
     pub amount_minor: i64,
     pub currency: Currency,
     pub exponent: i32,

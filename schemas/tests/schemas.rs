@@ -56,7 +56,7 @@ fn clearing_record() -> ClearingRecord {
         currency: Some(Currency::USD),
         exponent: 2,
         amounts: vec![Amount {
-            role: "billing".to_owned(),
+            role: "billing".into(),
             amount_minor: 5,
             currency: Currency::USD,
             exponent: 2,
@@ -252,6 +252,7 @@ fn apache_avro_reads_and_writes_the_same_rows_and_commands() {
         rejects: vec![reason()],
         file_id: None,
         identifier: None,
+        settings_digest: "00".to_owned(),
         records: 0,
         content_bytes: 0,
         updated_at: Timestamp(1),
