@@ -4,4 +4,5 @@
 
 pub mod bucket;
 
+pub mod container;
 pub mod format;

@@ -1,0 +1,6 @@
+//! The formats from outside: bytes in, records out.
+
+#[path = "formats/whole.rs"]
+mod whole;
+#[path = "formats/corpus.rs"]
+mod corpus;
