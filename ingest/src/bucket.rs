@@ -135,8 +135,7 @@ impl Bucket {
                 Ok(Bytes::from(parts.await.map_err(|error| self.error(object, error))?))
             }
         };
-        let bytes =
-            bytes.map_err(|source| Error::Read { key: object.key.clone(), source })?;
+        let bytes = bytes.map_err(|source| Error::Read { key: object.key.clone(), source })?;
         // Cut short after it was opened: another version, whatever its name says.
         if u64::try_from(bytes.len()).ok() != range.end.checked_sub(range.start) {
             return Err(Error::Gone { key: object.key.clone() });

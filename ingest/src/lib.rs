@@ -2,7 +2,25 @@
 //!
 //! Modules are declared in the order in which a file meets them.
 
+pub mod feed;
 pub mod bucket;
 
+pub mod watch;
+mod attempt;
+mod known;
+mod fair;
+mod follow;
+
 pub mod container;
+pub mod content;
 pub mod format;
+pub mod walk;
+pub mod verify;
+
+pub mod publish;
+mod splitter;
+pub mod split;
+pub mod reconcile;
+
+pub mod roll;
+pub use attempt::{Error, Failure};

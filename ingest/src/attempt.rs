@@ -1,0 +1,74 @@
+//! An owner's life: it begins from what is published, works, and begins again where its
+//! surroundings fail or somebody overtook it for a moment.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+/// How long an owner waits before it begins again.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// Why an owner has stopped for good. It committed nothing that it had not finished.
+#[derive(Debug, thiserror::Error)]
+#[error("the owner of {of} in partition {partition} has stopped: {source}")]
+pub struct Error {
+    /// What it owned: feeds or files.
+    pub of: &'static str,
+    /// Its partition.
+    pub partition: u32,
+    /// Why.
+    pub source: Failure,
+}
+
+/// What ends an attempt to own a partition.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] topic::Error),
+    /// A row or a command of ours can't be read or written: a fault of this program.
+    #[error(transparent)]
+    Row(#[from] schemas::codec::Error),
+}
+
+impl Failure {
+    /// True where the owner may begin again: it was overtaken, or its surroundings failed.
+    fn may_pass(&self) -> bool {
+        use topic::Error as Log;
+        matches!(self, Self::Log(Log::Fenced { .. } | Log::Retry { .. } | Log::Indefinite { .. }))
+    }
+}
+
+/// Attempts to own until the work is done, which is when `cancel` is; `state` goes from attempt to
+/// attempt. While the token is not cancelled the partition is still ours.
+///
+/// # Errors
+///
+/// Where an attempt fails in a way that another won't mend.
+pub(crate) async fn until_done<S, F>(
+    of: &'static str,
+    partition: u32,
+    cancel: &CancellationToken,
+    mut state: S,
+    attempt: impl Fn(S) -> F,
+) -> Result<(), Error>
+where
+    F: Future<Output = (S, Result<(), Failure>)>,
+{
+    loop {
+        let result;
+        (state, result) = attempt(state).await;
+        match result {
+            Ok(()) => return Ok(()),
+            Err(failure) if failure.may_pass() => {
+                tracing::warn!(of, partition, error = %failure, "the owner begins again");
+                tokio::select! {
+                    () = cancel.cancelled() => return Ok(()),
+                    () = tokio::time::sleep(RETRY_AFTER) => (),
+                }
+            }
+            Err(source) => return Err(Error { of, partition, source }),
+        }
+    }
+}

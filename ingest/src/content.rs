@@ -1,0 +1,185 @@
+//! The content of an object: what is inside its container, in blocks of one size.
+//!
+//! Verification digests each block; publishing takes a block only where its digest is the same, so
+//! no byte that was not verified is ever published. Memory is a block, whatever the file's size.
+
+use bytes::{Buf, Bytes};
+use sha2::{Digest as _, Sha256};
+
+use crate::bucket::{self, Bucket, Object};
+use crate::container::{Container, DecodeError, Decoder, Limits};
+
+/// The size of a block: large enough that a digest of 16 bytes a block is nothing, and small enough
+/// that a handful of open files fits into any memory.
+pub const BLOCK_BYTES: usize = 8 << 20;
+
+/// How much of a compressed object is read at once.
+const COMPRESSED_BYTES: u64 = 1 << 20;
+
+/// How many bytes of a block's SHA-256 are kept.
+pub const BLOCK_DIGEST_BYTES: usize = 16;
+
+/// Why content can't be read on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The bucket or the object is at fault.
+    #[error(transparent)]
+    Bucket(#[from] bucket::Error),
+    /// The container is damaged or unpacks too far.
+    #[error(transparent)]
+    Container(#[from] DecodeError),
+}
+
+/// A block of content.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// Its bytes: as many as a block has, fewer only in the last one.
+    pub bytes: Bytes,
+    /// True for the last one.
+    pub is_last: bool,
+}
+
+impl Block {
+    /// The first half of its SHA-256.
+    pub fn digest(&self) -> [u8; BLOCK_DIGEST_BYTES] {
+        let mut half = [0; BLOCK_DIGEST_BYTES];
+        half.copy_from_slice(&Sha256::digest(&self.bytes)[..BLOCK_DIGEST_BYTES]);
+        half
+    }
+}
+
+/// Reads the content of one object, block by block.
+#[derive(Debug)]
+pub struct Blocks {
+    bucket: Bucket,
+    object: Object,
+    /// The next byte of the object to read.
+    position: u64,
+    container: Container,
+    decoder: Option<Decoder>,
+    /// Compressed bytes that are read and not unpacked yet.
+    compressed: Bytes,
+    /// Decoded bytes that don't fill a block yet; always empty without a container.
+    decoded: Vec<u8>,
+    /// Blocks still to be read again and passed over.
+    skip: u64,
+    ended: bool,
+}
+
+impl Blocks {
+    /// Begins to read an object at the block of this index: 0 is its first.
+    ///
+    /// Inside a container the blocks before it are read again and passed over.
+    ///
+    /// # Errors
+    ///
+    /// Where its first bytes can't be read.
+    pub async fn open(
+        bucket: &Bucket,
+        object: &Object,
+        limits: Limits,
+        first_block: u64,
+    ) -> Result<Self, Error> {
+        let head = bucket.read(object, 0..object.size.min(16)).await?;
+        let container = Container::detect(&head);
+        let plain = container == Container::None;
+        let start = first_block.saturating_mul(BLOCK_BYTES as u64);
+        Ok(Self {
+            bucket: bucket.clone(),
+            object: object.clone(),
+            position: if plain { start.min(object.size) } else { 0 },
+            container,
+            decoder: (!plain).then(|| Decoder::new(container, limits)),
+            compressed: Bytes::new(),
+            decoded: Vec::new(),
+            skip: if plain { 0 } else { first_block },
+            ended: false,
+        })
+    }
+
+    /// The container of the object.
+    pub fn container(&self) -> Container {
+        self.container
+    }
+
+    /// The next block; none after the last. An empty object has one block, which is empty.
+    ///
+    /// # Errors
+    ///
+    /// Where the object is gone or can't be read, or its container is damaged.
+    pub async fn next(&mut self) -> Result<Option<Block>, Error> {
+        while self.skip > 0 {
+            if self.read().await?.is_none() {
+                return Ok(None);
+            }
+            self.skip -= 1;
+        }
+        self.read().await
+    }
+
+    async fn read(&mut self) -> Result<Option<Block>, Error> {
+        if self.ended {
+            return Ok(None);
+        }
+        let block = match self.decoder.take() {
+            None => self.read_plain().await?,
+            Some(decoder) => self.read_decoded(decoder).await?,
+        };
+        self.ended = block.is_last;
+        Ok(Some(block))
+    }
+
+    async fn read_plain(&mut self) -> Result<Block, Error> {
+        let end = self.object.size.min(self.position.saturating_add(BLOCK_BYTES as u64));
+        let bytes = self.bucket.read(&self.object, self.position..end).await?;
+        self.position = end;
+        Ok(Block { bytes, is_last: end == self.object.size })
+    }
+
+    async fn read_decoded(&mut self, mut decoder: Decoder) -> Result<Block, Error> {
+        // One byte more than a block tells whether this block is the last.
+        while self.decoded.len() <= BLOCK_BYTES && !self.is_drained() {
+            if self.compressed.is_empty() {
+                let end = self.object.size.min(self.position.saturating_add(COMPRESSED_BYTES));
+                self.compressed = self.bucket.read(&self.object, self.position..end).await?;
+                self.position = end;
+            }
+            let mut compressed = std::mem::take(&mut self.compressed);
+            let mut decoded = std::mem::take(&mut self.decoded);
+            let unpack = move || {
+                let mut result = Ok(());
+                while decoded.len() <= BLOCK_BYTES && !compressed.is_empty() {
+                    match decoder.push(&compressed, &mut decoded) {
+                        Ok(used) => compressed.advance(used.min(compressed.len())),
+                        Err(error) => {
+                            result = Err(error);
+                            break;
+                        }
+                    }
+                }
+                (decoder, compressed, decoded, result)
+            };
+            let unpacked = tokio::task::spawn_blocking(unpack).await;
+            let result;
+            (decoder, self.compressed, self.decoded, result) =
+                unpacked.map_err(|error| bucket::Error::Read {
+                    key: self.object.key.clone(),
+                    source: std::io::Error::other(error),
+                })?;
+            result?;
+        }
+        let rest = self.decoded.split_off(self.decoded.len().min(BLOCK_BYTES));
+        let bytes = Bytes::from(std::mem::replace(&mut self.decoded, rest));
+        let is_last = self.decoded.is_empty() && self.is_drained();
+        if is_last {
+            decoder.finish()?;
+        }
+        self.decoder = Some(decoder);
+        Ok(Block { bytes, is_last })
+    }
+
+    /// True where all of the object is unpacked.
+    fn is_drained(&self) -> bool {
+        self.compressed.is_empty() && self.position == self.object.size
+    }
+}

@@ -1,0 +1,149 @@
+//! What files are known: by their ids, so that the same content is a duplicate, and by their own
+//! identifiers, so that other content under the same identifier is held.
+
+use std::collections::HashMap;
+
+use schemas::codec::{Codec, EventType};
+use schemas::file::FileState;
+use schemas::{FileId, Topic};
+use serde::Deserialize;
+use topic::{Error, Log, Received};
+
+use crate::follow::Follower;
+
+/// What is known of a file.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownFile {
+    pub(crate) feed: String,
+    pub(crate) object: String,
+    /// None where it was sent to its owner, who has not answered yet.
+    pub(crate) state: Option<FileState>,
+}
+
+/// The files that reached *verified* or *held*, of all feeds.
+#[derive(Debug)]
+pub(crate) struct Known {
+    files: HashMap<FileId, KnownFile>,
+    /// Which file came under a feed's own identifier first.
+    identifiers: HashMap<(String, String), FileId>,
+    rows: Follower,
+}
+
+/// What is needed of a row of `files`, or of the command that will make one.
+#[derive(Deserialize)]
+struct Row {
+    file_id: FileId,
+    feed: String,
+    object: String,
+    #[serde(default)]
+    state: Option<String>,
+    verdict: VerdictView,
+}
+
+#[derive(Deserialize)]
+struct VerdictView {
+    identifier: Option<String>,
+}
+
+impl Known {
+    /// Reads all that is known: the rows of `files`, and the commands that their owners have not
+    /// answered yet.
+    ///
+    /// # Errors
+    ///
+    /// Where the log can't be read.
+    pub(crate) async fn read<L: Log>(log: &L, files_group: &str) -> Result<Self, Error> {
+        let mut known = Self {
+            files: HashMap::new(),
+            identifiers: HashMap::new(),
+            rows: Follower::new(log, Topic::Files),
+        };
+        // The positions are read first: a command that is answered in between is then seen twice
+        // instead of not at all.
+        let positions = log.committed(files_group, Topic::Commands).await?;
+        let positions = positions.into_iter().map(Option::unwrap_or_default).collect();
+        known.follow(log).await?;
+        let mut commands = Follower::at(Topic::Commands, positions);
+        commands.poll(log, |_, command| known.take(EventType::PublishFile, &command)).await?;
+        Ok(known)
+    }
+
+    /// Reads what the owners of files have written since.
+    ///
+    /// # Errors
+    ///
+    /// Where the log can't be read.
+    pub(crate) async fn follow<L: Log>(&mut self, log: &L) -> Result<(), Error> {
+        let mut rows = self.rows.clone();
+        rows.poll(log, |_, row| self.take(EventType::File, &row)).await?;
+        self.rows = rows;
+        Ok(())
+    }
+
+    /// Notes a file that was just sent to its owner.
+    pub(crate) fn announce(
+        &mut self,
+        file_id: FileId,
+        feed: &str,
+        object: &str,
+        identifier: Option<&str>,
+    ) {
+        if let Some(identifier) = identifier {
+            let key = (feed.to_owned(), identifier.to_owned());
+            self.identifiers.entry(key).or_insert(file_id);
+        }
+        let known = KnownFile { feed: feed.to_owned(), object: object.to_owned(), state: None };
+        self.files.entry(file_id).or_insert(known);
+    }
+
+    /// What is known of this file.
+    pub(crate) fn file(&self, file_id: &FileId) -> Option<&KnownFile> {
+        self.files.get(file_id)
+    }
+
+    /// The file that came before in this feed under the same identifier, if it is another one.
+    pub(crate) fn other_with(
+        &self,
+        feed: &str,
+        identifier: Option<&str>,
+        file_id: &FileId,
+    ) -> Option<FileId> {
+        let key = (feed.to_owned(), identifier?.to_owned());
+        self.identifiers.get(&key).copied().filter(|other| other != file_id)
+    }
+
+    /// True where this feed has a file that has not ended.
+    pub(crate) fn has_open_file(&self, feed: &str) -> bool {
+        let is_open = |file: &KnownFile| match &file.state {
+            None => true,
+            // Held and failed files may go on: what follows them waits.
+            Some(state) => !state.is_end() || [FileState::HELD, FileState::FAILED].contains(state),
+        };
+        self.files.values().any(|file| file.feed == feed && is_open(file))
+    }
+
+    fn take(&mut self, expected: EventType, message: &Received) {
+        let Some(value) = &message.value else { return };
+        let codec = Codec::built_in();
+        // The ledger's descriptor and other commands stand in the same topics.
+        if !codec.event_type(value).is_ok_and(|found| found == expected) {
+            return;
+        }
+        match codec.decode_view::<Row>(expected, value) {
+            Ok(row) => {
+                let state = row.state.as_deref().map(FileState::from);
+                self.announce(
+                    row.file_id,
+                    &row.feed,
+                    &row.object,
+                    row.verdict.identifier.as_deref(),
+                );
+                if let (Some(file), Some(state)) = (self.files.get_mut(&row.file_id), state) {
+                    file.state = Some(state);
+                    file.object = row.object;
+                }
+            }
+            Err(error) => tracing::error!(%error, "a row of files can't be read"),
+        }
+    }
+}

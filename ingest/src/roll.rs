@@ -1,0 +1,120 @@
+//! The roll of all objects and files, as an operator sees them: the newest rows of `arrivals` and
+//! `files`, followed beside whoever owns them.
+
+use std::collections::{BTreeMap, HashSet};
+
+use schemas::arrival::{Arrival, ArrivalState};
+use schemas::codec::{Codec, EventType};
+use schemas::file::{File, FileState};
+use schemas::{FileId, Topic};
+use topic::{Error, Log, Received};
+
+use crate::bucket::{self, Object};
+use crate::feed::{AtRest, Feed, has_marker, is_object};
+use crate::follow::Follower;
+use crate::watch::object_of;
+
+/// Objects and files, by their newest rows.
+#[derive(Debug)]
+pub struct Roll {
+    /// The newest row of each object, by feed and key.
+    pub arrivals: BTreeMap<(String, String), Arrival>,
+    /// The newest row of each file.
+    pub files: BTreeMap<FileId, File>,
+    arrival_rows: Follower,
+    file_rows: Follower,
+}
+
+impl Roll {
+    /// An empty roll; [`Self::follow`] fills it.
+    pub fn new<L: Log>(log: &L) -> Self {
+        Self {
+            arrivals: BTreeMap::new(),
+            files: BTreeMap::new(),
+            arrival_rows: Follower::new(log, Topic::Arrivals),
+            file_rows: Follower::new(log, Topic::Files),
+        }
+    }
+
+    /// Reads what was written since.
+    ///
+    /// # Errors
+    ///
+    /// Where the log can't be read.
+    pub async fn follow<L: Log>(&mut self, log: &L) -> Result<(), Error> {
+        let Self { arrivals, files, arrival_rows, file_rows } = self;
+        arrival_rows.poll(log, |_, message| take_arrival(arrivals, &message)).await?;
+        file_rows.poll(log, |_, message| take_file(files, &message)).await
+    }
+
+    /// True where every object that is listed now has come to an end, and so has its file: nothing
+    /// more happens unless something new arrives or an operator decides.
+    ///
+    /// # Errors
+    ///
+    /// Where a bucket can't be listed.
+    pub async fn is_settled(&self, feeds: &[Feed]) -> Result<bool, bucket::Error> {
+        for feed in feeds {
+            let listed = feed.bucket.list().await?;
+            let waits = |object: &&Object| {
+                is_object(&object.key)
+                    && (feed.at_rest == AtRest::TwoLooks || has_marker(object, &listed))
+                    && !self.is_at_end(feed, object)
+            };
+            if listed.iter().any(|object| waits(&object)) && !self.is_blocked(feed) {
+                return Ok(false);
+            }
+        }
+        let sent = self.arrivals.values().filter(|row| row.state.is_sent());
+        let known: HashSet<&FileId> = self.files.keys().collect();
+        let all_known = sent.filter_map(|row| row.file_id.as_ref()).all(|id| known.contains(id));
+        Ok(all_known && self.files.values().all(|file| file.state.is_end()))
+    }
+
+    fn is_at_end(&self, feed: &Feed, object: &Object) -> bool {
+        let key = (feed.name.clone(), object.key.clone());
+        self.arrivals.get(&key).is_some_and(|row| {
+            row.version == object.version
+                && row.state.is_end()
+                && (row.state != ArrivalState::REFUSED
+                    || row.settings_digest == feed.settings.digest())
+        })
+    }
+
+    /// True where a serial feed waits for an operator.
+    fn is_blocked(&self, feed: &Feed) -> bool {
+        let waits = |file: &File| {
+            file.feed == feed.name && [FileState::HELD, FileState::FAILED].contains(&file.state)
+        };
+        feed.serial && self.files.values().any(waits)
+    }
+}
+
+fn take_arrival(arrivals: &mut BTreeMap<(String, String), Arrival>, message: &Received) {
+    let Some(value) = &message.value else {
+        if let Some(gone) = object_of(&message.key) {
+            arrivals.remove(&gone);
+        }
+        return;
+    };
+    match Codec::built_in().decode::<Arrival>(value) {
+        Ok(row) => {
+            arrivals.insert((row.feed.clone(), row.object.clone()), row);
+        }
+        Err(error) => tracing::error!(%error, "a row of arrivals can't be read"),
+    }
+}
+
+fn take_file(files: &mut BTreeMap<FileId, File>, message: &Received) {
+    let codec = Codec::built_in();
+    let Some(value) = &message.value else { return };
+    if !codec.event_type(value).is_ok_and(|found| found == EventType::File) {
+        return;
+    }
+    match codec.decode::<File>(value) {
+        Ok(row) => {
+            files.insert(row.file_id, row);
+        }
+        Err(error) => tracing::error!(%error, "a row of files can't be read"),
+    }
+}
