@@ -274,7 +274,7 @@ impl Shard {
                 currency,
                 exponent: record.exponent,
                 number: place.number,
-                label: record.label.as_ref(),
+                label: record.label.as_ref().filter(|_| leg.party == Party::Customer),
             };
             match scope.post(slot, &posting) {
                 Ok(leg) => legs.push(leg),

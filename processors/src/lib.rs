@@ -22,4 +22,12 @@ pub mod outcome;
 pub mod store;
 pub mod round;
 
+mod fate;
+mod outbox;
+mod shard;
+
 pub mod digest;
+
+pub use fate::Error;
+pub use outbox::Clock;
+pub use shard::{ACCOUNTS_MAX, Config, GROUP, OnStep, OnStop, Step, Stopped, run};

@@ -1,0 +1,149 @@
+//! What becomes of a shard's owner when something fails.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{event, round, store};
+
+/// Why a shard stopped. Others go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An event that can't be applied and may not be skipped.
+    #[error("the next event can't be applied")]
+    Event(#[from] event::Error),
+    /// The state contradicts itself.
+    #[error("the next round can't be applied")]
+    Round(#[from] round::Error),
+    /// The store.
+    #[error("the store failed")]
+    Store(#[source] store::Error),
+    /// The log.
+    #[error("the log failed")]
+    Log(#[source] topic::Error),
+    /// An answer to a file's owner has no form in its schema.
+    #[error("failed to encode an answer")]
+    Encode(#[from] schemas::codec::Error),
+    /// What the topic `postings` says last is not an outcome of this shard.
+    #[error("expected the id of an outcome, such as {shard}/0, last in postings, found another")]
+    Foreign {
+        /// The shard.
+        shard: u32,
+    },
+    /// The topic knows more than the store.
+    #[error(
+        "expected outcomes below {next_number} in partition {shard} of postings, found {published}: \
+         the store is older than the log (was a copy restored?); rebuild it from the topic postings"
+    )]
+    StoreIsOlder {
+        /// The shard.
+        shard: u32,
+        /// The store's next number.
+        next_number: i64,
+        /// The last number published.
+        published: i64,
+    },
+}
+
+/// Why an owner's work ended before its time.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// It was asked to let go.
+    Cancelled,
+    /// Somebody else is the owner, or was for a moment.
+    Fenced(Error),
+    /// The surroundings are at fault: back off, and do the same again.
+    Retry(Error),
+    /// It can't go on.
+    Stop(Error),
+}
+
+impl From<store::Error> for End {
+    fn from(error: store::Error) -> Self {
+        match &error {
+            store::Error::Fenced { .. } => Self::Fenced(Error::Store(error)),
+            store::Error::Retry { .. } | store::Error::Ambiguous { .. } => {
+                Self::Retry(Error::Store(error))
+            }
+            store::Error::Invariant { .. } | store::Error::Unusable { .. } => {
+                Self::Stop(Error::Store(error))
+            }
+        }
+    }
+}
+
+impl From<topic::Error> for End {
+    fn from(error: topic::Error) -> Self {
+        match &error {
+            topic::Error::Fenced { .. } => Self::Fenced(Error::Log(error)),
+            topic::Error::Retry { .. } | topic::Error::Indefinite { .. } => {
+                Self::Retry(Error::Log(error))
+            }
+            topic::Error::Outside { .. } | topic::Error::Fatal { .. } => {
+                Self::Stop(Error::Log(error))
+            }
+        }
+    }
+}
+
+/// The first wait after a failure, and the longest. Short enough to go unnoticed where a lock was
+/// held for a moment, long enough not to press on a store that is starting.
+const DELAY_MIN: Duration = Duration::from_millis(50);
+const DELAY_MAX: Duration = Duration::from_secs(5);
+
+/// Waits between tries, longer each time; tells of an outage once, and when it is over.
+#[derive(Debug)]
+pub(crate) struct Backoff<'a> {
+    cancel: &'a CancellationToken,
+    shard: u32,
+    delay: Duration,
+    is_out: bool,
+}
+
+impl<'a> Backoff<'a> {
+    pub(crate) fn new(cancel: &'a CancellationToken, shard: u32) -> Self {
+        Self { cancel, shard, delay: DELAY_MIN, is_out: false }
+    }
+
+    /// Waits before the next try.
+    pub(crate) async fn wait(&mut self, error: &Error) -> Result<(), End> {
+        if !self.is_out {
+            self.is_out = true;
+            let error: &dyn std::error::Error = error;
+            tracing::warn!(shard = self.shard, error, "waiting to try again");
+        }
+        tokio::select! {
+            () = self.cancel.cancelled() => Err(End::Cancelled),
+            () = tokio::time::sleep(self.delay) => {
+                self.delay = self.delay.saturating_mul(2).min(DELAY_MAX);
+                Ok(())
+            }
+        }
+    }
+
+    /// Notes that a try succeeded.
+    pub(crate) fn is_over(&mut self) {
+        if self.is_out {
+            tracing::info!(shard = self.shard, "going on");
+        }
+        (self.delay, self.is_out) = (DELAY_MIN, false);
+    }
+
+    /// After a try: what it gave; or none, after a wait, where it is to be tried again.
+    pub(crate) async fn after<T, E: Into<End>>(
+        &mut self,
+        tried: Result<T, E>,
+    ) -> Result<Option<T>, End> {
+        match tried.map_err(Into::into) {
+            Err(End::Retry(error)) => {
+                self.wait(&error).await?;
+                Ok(None)
+            }
+            Err(end) => Err(end),
+            Ok(done) => {
+                self.is_over();
+                Ok(Some(done))
+            }
+        }
+    }
+}
