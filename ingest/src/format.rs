@@ -12,7 +12,7 @@ mod settings;
 mod encoding;
 mod layout;
 
-mod nacha;
+pub(crate) mod nacha;
 mod ipm;
 
 use schemas::arrival::Reason;
@@ -20,6 +20,7 @@ use schemas::file::ControlTotal;
 use schemas::{AccountText, Attributes, ClearingRecord, Direction, FileId, Kind};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use layout::Column;
 pub use settings::{Encoding, Framing, Posted, Settings, Side, UnknownWord};
 
 /// How many of the content's first bytes detection looks at, where there are so many.

@@ -14,6 +14,7 @@ mod follow;
 pub mod container;
 pub mod content;
 pub mod format;
+pub mod generate;
 pub mod walk;
 pub mod verify;
 

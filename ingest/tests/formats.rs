@@ -2,5 +2,8 @@
 
 #[path = "formats/whole.rs"]
 mod whole;
+
 #[path = "formats/corpus.rs"]
 mod corpus;
+#[path = "formats/generated.rs"]
+mod generated;

@@ -18,7 +18,7 @@
 //!
 //! A record of ours is an entry (6) with its addenda (7); headers and controls are structure.
 
-mod layout;
+pub(crate) mod layout;
 mod line;
 mod codes;
 mod entry;
@@ -37,6 +37,8 @@ use super::layout::{masked, number, trim};
 use super::{
     Detected, Draft, Encoding, FormatReader, Framing, Refusal, Reject, Settings, Step, Summary,
 };
+
+pub(crate) use self::entry::routing_check_digit;
 
 /// More warnings of one file are counted, not kept.
 const WARNINGS_MAX: usize = 20;

@@ -1,5 +1,11 @@
 //! Public files with the verdicts of another reader, where they lie beside this checkout.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a helper of tests, which says what it leaves out"
+)]
+
 use std::path::{Path, PathBuf};
 
 use ingest::container::{Container, Limits};

@@ -1,0 +1,100 @@
+//! What is generated reads back as it was planned.
+
+#![expect(clippy::unwrap_used, reason = "a helper of tests")]
+
+use ingest::format::{Encoding, Framing, Settings};
+use ingest::generate::{Generated, Plan, generate};
+use schemas::Date;
+
+use crate::whole::{read, settings};
+
+/// A plan for tests.
+pub(crate) fn plan(format: &str, records: u64) -> Plan {
+    Plan {
+        format: format.to_owned(),
+        encoding: Encoding::Ascii,
+        framing: Framing::Blocked,
+        records,
+        accounts: 1_000,
+        seed: 42,
+        bad_per_million: 0,
+        file_number: 1,
+        date: Date::new(2026, 7, 22).unwrap(),
+    }
+}
+
+/// The bytes of a plan.
+pub(crate) fn bytes(plan: &Plan) -> (Vec<u8>, Generated) {
+    let mut bytes = Vec::new();
+    let generated = generate(plan, &mut bytes).unwrap();
+    assert_eq!(generated.bytes, u64::try_from(bytes.len()).unwrap());
+    (bytes, generated)
+}
+
+/// The settings that read a plan's file.
+pub(crate) fn settings_of(plan: &Plan) -> Settings {
+    Settings { framing: plan.framing, ..settings(&plan.format, plan.encoding) }
+}
+
+const ENCODINGS: [Encoding; 5] =
+    [Encoding::Ascii, Encoding::Latin1, Encoding::Cp037, Encoding::Cp500, Encoding::Cp1047];
+
+#[test]
+fn every_format_page_and_framing_reads_back_whole() {
+    for format in ["nacha", "ipm"] {
+        for encoding in ENCODINGS {
+            for framing in [Framing::Vbs, Framing::Blocked, Framing::Rdw] {
+                let plan = Plan { encoding, framing, ..plan(format, 2_500) };
+                let (bytes, generated) = bytes(&plan);
+                let whole = read(&settings_of(&plan), &bytes).unwrap();
+                assert_eq!(whole.found.len(), 2_500);
+                assert!(whole.found.iter().all(|found| found.reject.is_none()));
+                assert_eq!(whole.summary.identifier, Some(generated.identifier));
+                assert!(whole.summary.control_totals.iter().all(|total| total.proven));
+                assert_eq!(whole.summary.warnings, []);
+            }
+        }
+    }
+}
+
+#[test]
+fn bad_records_are_rejects_and_the_totals_stay_proven() {
+    for format in ["nacha", "ipm"] {
+        let plan = Plan { bad_per_million: 100_000, ..plan(format, 5_000) };
+        let (bytes, generated) = bytes(&plan);
+        let whole = read(&settings_of(&plan), &bytes).unwrap();
+        let rejects = whole.found.iter().filter(|found| found.reject.is_some()).count();
+        assert_eq!(u64::try_from(rejects).unwrap(), generated.bad);
+        assert!((400..600).contains(&rejects), "{rejects}");
+        assert!(whole.summary.control_totals.iter().all(|total| total.proven));
+    }
+}
+
+#[test]
+fn the_same_plan_is_the_same_file_and_each_number_another_identifier() {
+    for format in ["nacha", "ipm"] {
+        let one = plan(format, 100);
+        assert_eq!(bytes(&one).0, bytes(&one).0);
+        let numbers = [0, 1, 1_439, 1_440, 51_839, 51_840, 99_999, 100_000, u32::MAX];
+        let identifiers: std::collections::BTreeSet<String> = numbers
+            .iter()
+            .map(|file_number| {
+                bytes(&Plan { file_number: *file_number, ..one.clone() }).1.identifier
+            })
+            .collect();
+        assert_eq!(identifiers.len(), numbers.len());
+        assert_ne!(bytes(&Plan { seed: 43, ..one.clone() }).0, bytes(&one).0);
+    }
+}
+
+#[test]
+fn a_plan_out_of_range_says_which_number() {
+    for (plan, expected) in [
+        (Plan { records: 0, ..plan("ipm", 1) }, "records: expected 1 to 4500000, found 0"),
+        (Plan { accounts: 0, ..plan("ipm", 1) }, "accounts: expected 1 to 1000000000, found 0"),
+        (plan("base2", 1), "no such format: expected one of nacha, ipm, found \"base2\""),
+    ] {
+        let error = generate(&plan, &mut Vec::new()).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+}
