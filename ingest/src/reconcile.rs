@@ -176,7 +176,7 @@ mod tests {
         let cases: [(Change, &str); 7] = [
             (
                 |f| f.checkpoint.published = 2,
-                "records_differ: expected 4, found 3, a difference of -1",
+                "records published and rejected: records_differ: expected 4, found 3, a difference of -1",
             ),
             (
                 |f| f.checkpoint.control_debits = 108,
