@@ -4,6 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::command::accounts::AccountsFlags;
+use crate::command::files::FilesFlags;
+use crate::command::parse::ParseFlags;
+use crate::command::rejects::RejectsFlags;
+use crate::command::run::RunFlags;
+use crate::command::verify::VerifyFlags;
 use crate::config::keys::{self, FEED_KEYS, KEYS, Key};
 use crate::config::{Origin, Said, Values};
 
@@ -25,6 +31,18 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Watches the feeds, publishes their files and applies their records, until told to stop.
+    Run(RunFlags),
+    /// Reads one file: its events to standard output, its verdict and totals to standard error.
+    Parse(ParseFlags),
+    /// Lists every object that was seen and every file: states, counts, totals.
+    Files(FilesFlags),
+    /// Lists accounts: balances and states.
+    Accounts(AccountsFlags),
+    /// Lists the records that could not be read or applied, and why.
+    Rejects(RejectsFlags),
+    /// Reconciles every file three ways, and checks every invariant.
+    Verify(VerifyFlags),
     /// Checks or shows the configuration, or every key that there is.
     Config {
         /// Which of them.

@@ -1,5 +1,15 @@
 //! The commands, a file each.
 
+mod books;
+mod content;
+
+pub(crate) mod run;
+pub(crate) mod parse;
+pub(crate) mod files;
+pub(crate) mod accounts;
+pub(crate) mod rejects;
+pub(crate) mod verify;
+
 mod config;
 
 use clap::CommandFactory as _;
@@ -37,6 +47,12 @@ impl From<anyhow::Error> for Failure {
 /// Where it can't be done.
 pub(crate) fn run(cli: Cli) -> Result<Ending, Failure> {
     match cli.command {
+        Command::Run(flags) => run::run(&flags),
+        Command::Parse(flags) => parse::run(&flags),
+        Command::Files(flags) => files::run(&flags),
+        Command::Accounts(flags) => accounts::run(&flags),
+        Command::Rejects(flags) => rejects::run(&flags),
+        Command::Verify(flags) => verify::run(&flags),
         Command::Config { what } => config::run(&what),
         Command::Completions { shell } => {
             let mut out = Vec::new();

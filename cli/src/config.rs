@@ -118,6 +118,23 @@ impl Config {
         })
     }
 
+    /// It with what is fixed of the ledger.
+    ///
+    /// # Errors
+    ///
+    /// Where a number of the ledger is none that its key takes.
+    pub(crate) fn with_ledger(&self, ledger: &schemas::ledger::Ledger) -> anyhow::Result<Self> {
+        let mut said = self.said.clone();
+        for (name, text) in [
+            ("ledger.name", ledger.name.clone()),
+            ("ledger.shards", ledger.shards.to_string()),
+            ("ledger.file_partitions", ledger.file_partitions.to_string()),
+        ] {
+            said.whole.set(key(KEYS, name)?, text, Origin::Ledger)?;
+        }
+        Self::new(said)
+    }
+
     /// It as a file: every key with what holds, and who said so where `with_origins`.
     pub(crate) fn to_toml(&self, with_origins: bool) -> String {
         let mut text = String::new();

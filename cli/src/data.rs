@@ -22,6 +22,17 @@ pub(crate) struct DataDirectory {
     path: PathBuf,
 }
 
+/// What identities and tokens of a ledger are made with.
+#[derive(Debug)]
+pub(crate) struct LedgerKeys {
+    /// The ledger's name.
+    pub(crate) name: String,
+    /// Its shards.
+    pub(crate) shards: u32,
+    /// Its key.
+    pub(crate) key: AccountKey,
+}
+
 /// The lock of a data directory; dropped, or with its process gone, it is free.
 #[derive(Debug)]
 pub(crate) struct Lock(#[expect(dead_code, reason = "held, never read")] File);
@@ -128,6 +139,20 @@ impl DataDirectory {
             format!("{}: expected 64 hexadecimal digits, found another text", path.display())
         })?;
         Ok(AccountKey::new(&key))
+    }
+
+    /// What identities and tokens of this directory's ledger are made with.
+    ///
+    /// # Errors
+    ///
+    /// Where the configuration or the key can't be read.
+    pub(crate) fn ledger(&self) -> anyhow::Result<LedgerKeys> {
+        let config = self.config()?;
+        Ok(LedgerKeys {
+            name: config.ledger.name.0,
+            shards: config.ledger.shards.0,
+            key: self.key(config.ledger.key_file.as_deref())?,
+        })
     }
 
     /// Draws the ledger's key where the directory has none and no file is given for it.

@@ -7,6 +7,14 @@ mod config;
 
 mod command;
 
+mod data;
+mod ledger;
+mod log;
+mod signals;
+
+mod event;
+mod output;
+
 use std::io::Write as _;
 use std::process::ExitCode;
 

@@ -103,7 +103,8 @@ fn write_line(
     let mut line = String::new();
     for ((column, width), cell) in columns.iter().zip(widths).zip(cells) {
         let space = " ".repeat(width.saturating_sub(cell.chars().count()));
-        let (before, after) = if column.is_number { (space, String::new()) } else { (String::new(), space) };
+        let (before, after) =
+            if column.is_number { (space, String::new()) } else { (String::new(), space) };
         line.push_str(&before);
         line.push_str(cell);
         line.push_str(&after);

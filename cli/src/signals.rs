@@ -1,38 +1,50 @@
-//! Signals: the first one asks to stop, the second one stops.
+//! Signals: the first one asks to stop, the second one stops at once.
 
 use anyhow::Context;
-use tokio_util::sync::CancellationToken;
 
-/// How a process ends that is told twice.
-const EXIT_AT_ONCE: i32 = 1;
+/// Listens for SIGTERM and SIGINT.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
 
-/// A token that SIGTERM or SIGINT cancels; a second signal ends the process at once, which is as
-/// safe as any crash.
-///
-/// # Errors
-///
-/// Where signals can't be listened for.
-#[cfg(unix)]
-pub(crate) fn stop_token(tasks: &tokio_util::task::TaskTracker) -> anyhow::Result<CancellationToken> {
-    use tokio::signal::unix::{SignalKind, signal};
+impl Signals {
+    /// Begins to listen: from here on a signal no longer ends the process by itself.
+    ///
+    /// # Errors
+    ///
+    /// Where the system doesn't let us.
+    #[cfg(unix)]
+    pub(crate) fn listen() -> anyhow::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| signal(kind).context("signals can't be listened for");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
 
-    let mut terminate = signal(SignalKind::terminate()).context("signals can't be listened for")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("signals can't be listened for")?;
-    let token = CancellationToken::new();
-    let stop = token.clone();
-    tasks.spawn(async move {
-        for is_second in [false, true] {
-            tokio::select! {
-                _ = terminate.recv() => (),
-                _ = interrupt.recv() => (),
-            }
-            if is_second {
-                tracing::warn!("told twice to stop, so ending at once");
-                std::process::exit(EXIT_AT_ONCE);
-            }
-            tracing::info!("told to stop, ending the work in hand");
-            stop.cancel();
+    /// As on Unix; only Ctrl-C is known.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    #[cfg(not(unix))]
+    pub(crate) fn listen() -> anyhow::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// Waits for the next signal. Safe to cancel.
+    pub(crate) async fn next(&mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.terminate.recv() => (),
+            _ = self.interrupt.recv() => (),
         }
-    });
-    Ok(token)
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! The file, the environment and the flags all go through it, and so does `config schema`.
 
+use ingest::format::{Encoding, Framing, Posted, Side, names};
+
 /// What a key may be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
@@ -42,10 +44,6 @@ const fn key(
 ) -> Key {
     Key { name, kind, default, meaning }
 }
-
-const FORMATS: &[&str] = &["ipm", "nacha"];
-const ENCODINGS: &[&str] = &["ascii", "latin1", "cp037", "cp500", "cp1047"];
-const FRAMINGS: &[&str] = &["auto", "vbs", "blocked", "rdw"];
 
 /// The keys of the whole.
 pub(crate) const KEYS: &[Key] = &[
@@ -99,22 +97,27 @@ pub(crate) const FEED_KEYS: &[Key] = &[
     key("name", Kind::Name, None, "its name, part of every event"),
     key("location", Kind::Text, None, "where objects arrive: a folder, as a path or as file://…"),
     key("format", Kind::Format, None, "the format of its files"),
-    key("encoding", Kind::Words(ENCODINGS), Some("ascii"), "the page that text is written in"),
+    key(
+        "encoding",
+        Kind::Words(Encoding::WORDS),
+        Some("ascii"),
+        "the page that text is written in",
+    ),
     key(
         "framing",
-        Kind::Words(FRAMINGS),
+        Kind::Words(Framing::WORDS),
         Some("auto"),
         "how messages are laid into the file; formats of lines ignore it",
     ),
     key(
         "side",
-        Kind::Words(&["issuer", "acquirer"]),
+        Kind::Words(Side::WORDS),
         Some("issuer"),
         "whose customers the accounts are: it decides what a record does to them",
     ),
     key(
         "posted_amount",
-        Kind::Words(&["billing", "transaction"]),
+        Kind::Words(Posted::WORDS),
         Some("billing"),
         "which amount of a record is posted, where the format has several",
     ),
@@ -179,7 +182,7 @@ impl Kind {
             Self::Number(from, to) => format!("a whole number from {from} to {to}"),
             Self::Flag => "true or false".to_owned(),
             Self::Words(words) => format!("one of {}", words.join(", ")),
-            Self::Format => format!("one of {}", FORMATS.join(", ")),
+            Self::Format => format!("one of {}", names().join(", ")),
         }
     }
 
@@ -196,7 +199,7 @@ impl Kind {
             }
             Self::Flag => text == "true" || text == "false",
             Self::Words(words) => words.contains(&text),
-            Self::Format => FORMATS.contains(&text),
+            Self::Format => names().contains(&text),
         }
     }
 

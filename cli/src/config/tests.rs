@@ -55,7 +55,7 @@ fn a_slip_is_answered_with_its_line_and_what_was_meant() {
             "1.5",
             "b.toml, line 4: ledger.shards: expected a whole number from 1 to 1024, found a value of type float",
         ),
-        ("nacha", "natcha", "b.toml, line 9: format: expected one of ipm, nacha, found `natcha`"),
+        ("nacha", "natcha", "b.toml, line 9: format: expected one of nacha, ipm, found `natcha`"),
         (
             "[[feed]]",
             "[feed]",

@@ -24,6 +24,8 @@ pub(crate) enum Origin {
     Environment(String),
     /// A flag of the command line.
     Flag(&'static str),
+    /// The ledger itself, where it was fixed.
+    Ledger,
 }
 
 impl fmt::Display for Origin {
@@ -33,6 +35,7 @@ impl fmt::Display for Origin {
             Self::File { file, line } => write!(f, "{file}, line {line}"),
             Self::Environment(name) => write!(f, "environment {name}"),
             Self::Flag(name) => write!(f, "flag {name}"),
+            Self::Ledger => f.write_str("ledger"),
         }
     }
 }

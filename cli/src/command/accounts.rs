@@ -1,0 +1,245 @@
+//! `batchless accounts [show]`: balances, a row for each account and currency.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use processors::account::{Account, AccountName, Balance};
+use processors::store::{Store as _, View as _};
+use schemas::{AccountText, Currency};
+use serde::Serialize;
+
+use super::books::{Books, BooksFlags, block_on};
+use super::{Ending, Failure};
+use crate::output::{self, Column, Output, Row, amount};
+
+/// Accounts read at once.
+const PAGE: usize = 4_096;
+
+/// How many rows a table shows unless more are asked for: a screen or two.
+const ROWS_SHOWN: usize = 100;
+
+/// What `accounts` is told.
+#[derive(Args, Debug)]
+pub(crate) struct AccountsFlags {
+    #[command(subcommand)]
+    what: Option<AccountsCommand>,
+    #[command(flatten)]
+    books: BooksFlags,
+    /// Show at most so many rows of the table; the sums are of all.
+    #[arg(long, value_name = "N", default_value_t = ROWS_SHOWN)]
+    limit: usize,
+}
+
+/// Which of them.
+#[derive(Debug, Subcommand)]
+enum AccountsCommand {
+    /// One account, by its id or by its number.
+    Show {
+        /// Its id, such as card:5f0c… or clearing:ach#7.
+        account: Option<String>,
+        /// Its number, with the scheme before a colon: card:<digits>, ach:<routing number>:<number>.
+        /// It is only used to compute the id.
+        #[arg(long, value_name = "SCHEME:NUMBER", conflicts_with = "account")]
+        number: Option<String>,
+        #[command(flatten)]
+        books: BooksFlags,
+    },
+}
+
+/// An account in one currency as it prints. The keys are a contract.
+#[derive(Debug, Serialize)]
+pub(crate) struct AccountRow {
+    pub(crate) account: String,
+    pub(crate) label: Option<String>,
+    pub(crate) owner: String,
+    pub(crate) state: String,
+    pub(crate) currency: Option<Currency>,
+    pub(crate) exponent: i32,
+    pub(crate) debits_minor: i64,
+    pub(crate) credits_minor: i64,
+    pub(crate) balance_minor: i128,
+    pub(crate) version: i64,
+}
+
+impl Row for AccountRow {
+    const COLUMNS: &'static [Column] = &[
+        Column::text("account"),
+        Column::text("label"),
+        Column::text("owner"),
+        Column::text("state"),
+        Column::text(""),
+        Column::number("debits"),
+        Column::number("credits"),
+        Column::number("balance"),
+        Column::number("version"),
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        let show = |minor: i128| amount(minor, self.exponent);
+        vec![
+            self.account.clone(),
+            self.label.clone().unwrap_or_else(|| "-".to_owned()),
+            self.owner.clone(),
+            self.state.clone(),
+            self.currency.map_or_else(|| "-".to_owned(), |currency| currency.to_string()),
+            show(i128::from(self.debits_minor)),
+            show(i128::from(self.credits_minor)),
+            show(self.balance_minor),
+            self.version.to_string(),
+        ]
+    }
+}
+
+fn row(account: &Account, balance: Option<&Balance>) -> AccountRow {
+    AccountRow {
+        account: account.name.to_string(),
+        label: account.label.as_deref().map(str::to_owned),
+        owner: account.name.owner().to_string(),
+        state: account.state.to_string(),
+        currency: balance.map(|balance| balance.currency),
+        exponent: balance.map_or(0, |balance| balance.exponent),
+        debits_minor: balance.map_or(0, |balance| balance.debits_minor),
+        credits_minor: balance.map_or(0, |balance| balance.credits_minor),
+        balance_minor: balance.map_or(0, Balance::minor),
+        version: balance.map_or(0, |balance| balance.version),
+    }
+}
+
+/// A row a currency; one without where nothing was posted yet.
+fn rows_of(account: &Account) -> Vec<AccountRow> {
+    if account.balances.is_empty() {
+        return vec![row(account, None)];
+    }
+    account.balances.iter().map(|balance| row(account, Some(balance))).collect()
+}
+
+/// The sums of all balances, per currency and exponent: zero each, always.
+pub(crate) type BalanceSums = BTreeMap<(Currency, i32), i128>;
+
+/// Calls `take` with every account, shard by shard, as they were at one moment.
+///
+/// # Errors
+///
+/// Where the store can't be read, or `take` fails.
+pub(crate) async fn each(
+    books: &Books,
+    mut take: impl FnMut(&Account) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut view = books.store.view().await?;
+    for shard in view.shards().await? {
+        let mut after: Option<AccountName> = None;
+        loop {
+            let page = view.accounts(shard.shard, after.take(), PAGE).await?;
+            for account in &page {
+                take(account)?;
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = Some(last.name.clone()),
+                _ => break,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Adds the balances of an account.
+///
+/// # Errors
+///
+/// Where a sum does not fit in 128 bits, which no ledger reaches.
+pub(crate) fn add(sums: &mut BalanceSums, account: &Account) -> anyhow::Result<()> {
+    for balance in &account.balances {
+        let sum = sums.entry((balance.currency, balance.exponent)).or_default();
+        *sum = sum.checked_add(balance.minor()).context("the sum of all balances overflows")?;
+    }
+    Ok(())
+}
+
+pub(crate) fn run(flags: &AccountsFlags) -> Result<Ending, Failure> {
+    match &flags.what {
+        None => list(flags),
+        Some(AccountsCommand::Show { account, number, books }) => {
+            let open = Books::open(books)?;
+            let id = match (account, number) {
+                (Some(account), None) => account.clone(),
+                (None, Some(number)) => token(&open, number).map_err(Failure::Usage)?,
+                _ => {
+                    return Err(Failure::Usage(anyhow::anyhow!(
+                        "give an account's id, or its number with --number"
+                    )));
+                }
+            };
+            let found = block_on(find(&open, AccountName::from_text(&id)))?;
+            let account =
+                found.with_context(|| format!("no account {id}; is it of this ledger?"))?;
+            output::print_rows(books.output, &rows_of(&account))?;
+            Ok(Ending::Well)
+        }
+    }
+}
+
+/// The id of the account with this number.
+fn token(books: &Books, number: &str) -> anyhow::Result<String> {
+    // The number is not repeated: what is typed wrong may still be one.
+    let Some((scheme, rest)) = number.split_once(':') else {
+        bail!(
+            "--number: expected a scheme before a colon, as card:<digits> or ach:<routing>:<number>"
+        );
+    };
+    let mut text = AccountText::new();
+    text.begin(scheme);
+    text.push_str(rest.trim());
+    let account = books.key()?.account(&text);
+    let account = account.context("--number: expected a scheme of one to eight small letters")?;
+    Ok(account.to_string())
+}
+
+async fn find(books: &Books, name: AccountName) -> anyhow::Result<Option<Account>> {
+    let mut view = books.store.view().await?;
+    for shard in view.shards().await? {
+        let found = view.account(shard.shard, name.clone()).await?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+fn list(flags: &AccountsFlags) -> Result<Ending, Failure> {
+    let books = Books::open(&flags.books)?;
+    let mut sums = BalanceSums::new();
+    let mut shown = Vec::new();
+    let mut count = 0_usize;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let json = flags.books.output == Output::Json;
+    block_on(each(&books, |account| {
+        add(&mut sums, account)?;
+        for row in rows_of(account) {
+            count += 1;
+            if json {
+                serde_json::to_writer(&mut out, &row)?;
+                out.write_all(b"\n")?;
+            } else if shown.len() < flags.limit {
+                shown.push(row);
+            }
+        }
+        Ok(())
+    }))?;
+    out.flush().context("standard output can't be written")?;
+    drop(out);
+    if json {
+        return Ok(Ending::Well);
+    }
+    output::print_rows(Output::Table, &shown)?;
+    let mut text = String::new();
+    if count > shown.len() {
+        text.push_str(&format!("… and {} rows more; --limit shows them\n", count - shown.len()));
+    }
+    for ((currency, exponent), sum) in &sums {
+        text.push_str(&format!("sum of all balances in {currency}: {}\n", amount(*sum, *exponent)));
+    }
+    super::print(&text)?;
+    Ok(Ending::Well)
+}

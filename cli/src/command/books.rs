@@ -1,0 +1,176 @@
+//! The books of a ledger, open for reading beside whoever works on them: its log and its store.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use ingest::roll::Roll;
+use processors::store::sqlite::SqliteStore;
+use schemas::file::File;
+use schemas::{AccountKey, FileId, Topic};
+use topic::embedded::EmbeddedLog;
+use topic::{Log as _, Received};
+
+use crate::config::{Config, Said};
+use crate::data::DataDirectory;
+use crate::output::Output;
+
+/// How much of a topic is read at once.
+const READ_BYTES: usize = 4 << 20;
+
+/// Which ledger, and how to print.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BooksFlags {
+    /// The data directory [default: data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// How to print.
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) output: Output,
+}
+
+/// A ledger open for reading.
+pub(crate) struct Books {
+    /// Its log.
+    pub(crate) log: EmbeddedLog,
+    /// Its account store.
+    pub(crate) store: SqliteStore,
+    /// The configuration in force.
+    pub(crate) config: Config,
+    data: DataDirectory,
+}
+
+impl Books {
+    /// Opens the books in the data directory that the flags name.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no ledger, or it can't be read.
+    pub(crate) fn open(flags: &BooksFlags) -> anyhow::Result<Self> {
+        let named = flags.data.clone();
+        let path = match named {
+            Some(path) => path,
+            None => crate::args::ConfigFlags::default().said(None).and_then(Config::new)?.data,
+        };
+        let data = DataDirectory::open(&path)?;
+        let config = data.config()?;
+        if !data.log().exists() {
+            bail!("{} holds no ledger yet; make one with `batchless run`", path.display());
+        }
+        let log = EmbeddedLog::open_read_only(data.log())?;
+        let store = SqliteStore::open_read_only(&data.accounts())?;
+        Ok(Self { log, store, config, data })
+    }
+
+    /// The ledger's key.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be read.
+    pub(crate) fn key(&self) -> anyhow::Result<AccountKey> {
+        self.data.key(self.config.ledger.key_file.as_deref())
+    }
+
+    /// Every object and file by its newest row.
+    ///
+    /// # Errors
+    ///
+    /// Where the log can't be read.
+    pub(crate) async fn roll(&self) -> anyhow::Result<Roll> {
+        let mut roll = Roll::new(&self.log);
+        roll.follow(&self.log).await?;
+        Ok(roll)
+    }
+
+    /// The files that `wanted` names: an id or its beginning, or the end of an object's name.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none.
+    pub(crate) async fn files(
+        &self,
+        wanted: Option<&str>,
+    ) -> anyhow::Result<BTreeMap<FileId, File>> {
+        let mut files = self.roll().await?.files;
+        let Some(wanted) = wanted else { return Ok(files) };
+        files.retain(|file_id, file| is_named(wanted, Some(file_id), &file.object));
+        if files.is_empty() {
+            bail!("no file is called {wanted}; `batchless files` lists them");
+        }
+        Ok(files)
+    }
+
+    /// The one file that `wanted` names.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none, or more than one.
+    pub(crate) async fn file(&self, wanted: &str) -> anyhow::Result<File> {
+        let mut files = self.files(Some(wanted)).await?;
+        let count = files.len();
+        match files.pop_first() {
+            Some((_, file)) if count == 1 => Ok(file),
+            _ => bail!("{count} files are called {wanted}; name one by its id"),
+        }
+    }
+
+    /// Calls `take` with each message of a partition, in order.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be read, or `take` fails.
+    pub(crate) async fn read(
+        &self,
+        topic: Topic,
+        partition: u32,
+        mut take: impl FnMut(&Received) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let end = self.log.end(topic, partition).await?;
+        let mut offset = 0;
+        while offset < end {
+            let read = self.log.read(topic, partition, offset..end, READ_BYTES).await?;
+            let Some(last) = read.last() else { break };
+            offset = last.offset + 1;
+            for message in &read {
+                take(message)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether `wanted` names this file or object.
+pub(crate) fn is_named(wanted: &str, file_id: Option<&FileId>, object: &str) -> bool {
+    let name = object.rsplit('/').next().unwrap_or(object);
+    let by_id =
+        || wanted.len() >= 8 && file_id.is_some_and(|id| id.to_string().starts_with(wanted));
+    object == wanted || name == wanted || by_id()
+}
+
+impl DataDirectory {
+    /// The configuration that the directory keeps, the environment over it.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be read.
+    pub(crate) fn config(&self) -> anyhow::Result<Config> {
+        let file = self.config_file();
+        let name = file.display().to_string();
+        let text = std::fs::read_to_string(&file)
+            .with_context(|| format!("the configuration {name} can't be read"))?;
+        let mut said = Said::from_file(&name, &text)?;
+        said.take_environment(crate::environment())?;
+        Config::new(said)
+    }
+}
+
+/// Runs the work of a command that reads.
+///
+/// # Errors
+///
+/// As the work does.
+pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("no runtime can be started")?.block_on(work)
+}

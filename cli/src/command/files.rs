@@ -1,0 +1,252 @@
+//! `batchless files [show FILE]`: every object that was seen and every file, and how far it is.
+
+use std::collections::BTreeMap;
+
+use clap::{Args, Subcommand};
+use ingest::roll::Roll;
+use schemas::arrival::{Arrival, Reason};
+use schemas::file::{ControlTotal, File};
+use schemas::{Currency, FileId, Sums};
+use serde::Serialize;
+
+use super::books::{Books, BooksFlags, block_on, is_named};
+use super::{Ending, Failure};
+use crate::output::{self, Column, Row, amount};
+
+/// What `files` is told.
+#[derive(Args, Debug)]
+pub(crate) struct FilesFlags {
+    #[command(subcommand)]
+    what: Option<FilesCommand>,
+    #[command(flatten)]
+    books: BooksFlags,
+}
+
+/// Which of them.
+#[derive(Debug, Subcommand)]
+enum FilesCommand {
+    /// All that is known of one file.
+    Show {
+        /// Its name, or the beginning of its id.
+        file: String,
+        #[command(flatten)]
+        books: BooksFlags,
+    },
+}
+
+/// A file or object as it prints. The keys are a contract.
+#[derive(Debug, Serialize)]
+pub(crate) struct FileRow {
+    pub(crate) file_id: Option<FileId>,
+    pub(crate) feed: String,
+    pub(crate) name: String,
+    pub(crate) state: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) size_bytes: i64,
+    pub(crate) records: i64,
+    pub(crate) published: i64,
+    pub(crate) applied: i64,
+    pub(crate) rejected: i64,
+    pub(crate) reversed: i64,
+    pub(crate) duplicates_recognised: i64,
+    pub(crate) totals: Vec<Total>,
+    pub(crate) control_totals: Vec<ControlTotal>,
+}
+
+/// A sum as it prints.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Total {
+    pub(crate) currency: Currency,
+    pub(crate) exponent: i32,
+    pub(crate) debits_minor: i64,
+    pub(crate) credits_minor: i64,
+}
+
+/// Sums as they print.
+pub(crate) fn totals(sums: &Sums) -> Vec<Total> {
+    let total = |sum: &schemas::money::Sum| Total {
+        currency: sum.currency,
+        exponent: sum.exponent,
+        debits_minor: sum.debits_minor,
+        credits_minor: sum.credits_minor,
+    };
+    sums.iter().map(total).collect()
+}
+
+impl From<&File> for FileRow {
+    fn from(file: &File) -> Self {
+        let sum =
+            |of: fn(&schemas::file::Segment) -> i64| file.segments.iter().map(of).sum::<i64>();
+        let (verdict, published) = (&file.verdict, &file.checkpoint);
+        Self {
+            file_id: Some(file.file_id),
+            feed: file.feed.clone(),
+            name: file.object.clone(),
+            state: file.state.to_string(),
+            reason: file.reason.as_ref().map(Reason::to_string),
+            size_bytes: verdict.size_bytes,
+            records: verdict.records,
+            published: published.published,
+            applied: sum(|segment| segment.applied),
+            // Those that can't be read, and those that can't be applied.
+            rejected: published.rejected + sum(|segment| segment.rejected),
+            reversed: sum(|segment| segment.reversed),
+            duplicates_recognised: sum(|segment| segment.duplicates),
+            totals: totals(&verdict.sums),
+            control_totals: verdict.control_totals.clone(),
+        }
+    }
+}
+
+impl From<&Arrival> for FileRow {
+    fn from(arrival: &Arrival) -> Self {
+        Self {
+            file_id: arrival.file_id,
+            feed: arrival.feed.clone(),
+            name: arrival.object.clone(),
+            state: arrival.state.to_string(),
+            reason: arrival.reason.as_ref().map(Reason::to_string),
+            size_bytes: arrival.size_bytes,
+            records: arrival.records,
+            published: 0,
+            applied: 0,
+            rejected: 0,
+            reversed: 0,
+            duplicates_recognised: 0,
+            totals: Vec::new(),
+            control_totals: Vec::new(),
+        }
+    }
+}
+
+impl Row for FileRow {
+    const COLUMNS: &'static [Column] = &[
+        Column::text("file"),
+        Column::text("feed"),
+        Column::text("name"),
+        Column::text("state"),
+        Column::number("records"),
+        Column::number("applied"),
+        Column::number("rejected"),
+        Column::text("totals"),
+        Column::text("why"),
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        let id = self.file_id.map_or_else(|| "-".to_owned(), |id| id.to_string());
+        vec![
+            id.chars().take(12).collect(),
+            self.feed.clone(),
+            self.name.clone(),
+            self.state.clone(),
+            self.records.to_string(),
+            self.applied.to_string(),
+            self.rejected.to_string(),
+            self.totals.iter().map(Total::to_string).collect::<Vec<_>>().join("; "),
+            self.reason.clone().unwrap_or_default(),
+        ]
+    }
+}
+
+impl std::fmt::Display for Total {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let show = |minor: i64| amount(i128::from(minor), self.exponent);
+        write!(f, "{} -{} +{}", self.currency, show(self.debits_minor), show(self.credits_minor))
+    }
+}
+
+/// Every file, then every object that became none: in the order of feeds and names.
+pub(crate) fn rows(roll: &Roll) -> Vec<FileRow> {
+    let mut by_name: BTreeMap<(&str, &str, u8, Option<FileId>), FileRow> = BTreeMap::new();
+    for file in roll.files.values() {
+        let key = (file.feed.as_str(), file.object.as_str(), 0, Some(file.file_id));
+        by_name.insert(key, file.into());
+    }
+    for arrival in roll.arrivals.values() {
+        let is_file = arrival.file_id.is_some_and(|id| roll.files.contains_key(&id));
+        if !(arrival.state.is_sent() && is_file) {
+            let key = (arrival.feed.as_str(), arrival.object.as_str(), 1, arrival.file_id);
+            by_name.insert(key, arrival.into());
+        }
+    }
+    by_name.into_values().collect()
+}
+
+pub(crate) fn run(flags: &FilesFlags) -> Result<Ending, Failure> {
+    let (books, wanted) = match &flags.what {
+        Some(FilesCommand::Show { file, books }) => (books, Some(file.as_str())),
+        None => (&flags.books, None),
+    };
+    let open = Books::open(books)?;
+    let roll = block_on(open.roll())?;
+    let mut rows = rows(&roll);
+    let Some(wanted) = wanted else {
+        output::print_rows(books.output, &rows)?;
+        return Ok(Ending::Well);
+    };
+    rows.retain(|row| is_named(wanted, row.file_id.as_ref(), &row.name));
+    if rows.is_empty() {
+        return Err(
+            anyhow::anyhow!("no file is called {wanted}; `batchless files` lists them").into()
+        );
+    }
+    if books.output == output::Output::Json {
+        output::print_rows(books.output, &rows)?;
+        return Ok(Ending::Well);
+    }
+    for row in &rows {
+        super::print(&show(row, &roll))?;
+    }
+    Ok(Ending::Well)
+}
+
+/// One file, a line a fact.
+fn show(row: &FileRow, roll: &Roll) -> String {
+    let mut lines = vec![
+        ("file", row.file_id.map_or_else(|| "-".to_owned(), |id| id.to_string())),
+        ("feed", row.feed.clone()),
+        ("name", row.name.clone()),
+        ("state", row.state.clone()),
+    ];
+    lines.extend(row.reason.clone().map(|reason| ("why", reason)));
+    lines.push(("size", format!("{} bytes", output::grouped(&row.size_bytes.to_string()))));
+    lines.push((
+        "records",
+        format!(
+            "{}: {} published, {} applied, {} rejected, {} reversed",
+            row.records, row.published, row.applied, row.rejected, row.reversed
+        ),
+    ));
+    lines.push(("again", format!("{} events recognised as duplicates", row.duplicates_recognised)));
+    for total in &row.totals {
+        lines.push(("total", total.to_string()));
+    }
+    for total in &row.control_totals {
+        let proven = if total.proven { "" } else { ", unproven" };
+        let (name, claimed, seen) = (&total.name, total.claimed, total.seen);
+        lines.push(("states", format!("{name} {claimed}, counted {seen}{proven}")));
+    }
+    if let Some(file) = row.file_id.and_then(|id| roll.files.get(&id)) {
+        let verdict = &file.verdict;
+        let identifier = verdict.identifier.as_deref().unwrap_or("none");
+        lines.push(("identifier", identifier.to_owned()));
+        lines.push(("content", format!("SHA-256 {}", verdict.content_digest)));
+        lines.push(("times taken", (verdict.occurrence + 1).to_string()));
+        lines.push(("came again", format!("{} times", file.duplicates)));
+        for warning in &verdict.warnings {
+            lines.push(("warning", warning.to_string()));
+        }
+        let changed = (file.arrived_at.to_string(), file.updated_at.to_string());
+        lines.push(("arrived", changed.0));
+        lines.push(("changed", changed.1));
+    }
+    let arrival = roll.arrivals.get(&(row.feed.clone(), row.name.clone()));
+    for reject in arrival.iter().flat_map(|arrival| &arrival.rejects) {
+        lines.push(("rejected", reject.to_string()));
+    }
+    let mut text = String::new();
+    for (name, value) in lines {
+        text.push_str(&format!("{name:<12} {value}\n"));
+    }
+    text
+}

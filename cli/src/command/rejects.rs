@@ -1,0 +1,201 @@
+//! `batchless rejects [show] [FILE]`: every record that could not be read or applied, and why.
+
+use std::io::Write as _;
+
+use clap::{Args, Subcommand};
+use processors::store::{Store as _, View as _};
+use schemas::codec::{Codec, EventType};
+use schemas::file::File;
+use schemas::outcome::{Outcome, OutcomeKind};
+use schemas::{FileId, RecordRejected, Topic};
+use serde::Serialize;
+use topic::Log as _;
+
+use super::books::{Books, BooksFlags, block_on};
+use super::{Ending, Failure};
+use crate::output::{self, Column, Output, Row};
+
+/// Outcomes read at once.
+const PAGE: usize = 4_096;
+
+/// What `rejects` is told.
+#[derive(Args, Debug)]
+pub(crate) struct RejectsFlags {
+    #[command(subcommand)]
+    what: Option<RejectsCommand>,
+    #[command(flatten)]
+    books: BooksFlags,
+}
+
+/// Which of them.
+#[derive(Debug, Subcommand)]
+enum RejectsCommand {
+    /// Those of one file.
+    Show {
+        /// Its name, or the beginning of its id.
+        file: String,
+        #[command(flatten)]
+        books: BooksFlags,
+    },
+}
+
+/// A reject as it prints. The keys are a contract.
+#[derive(Debug, Serialize)]
+pub(crate) struct RejectRow {
+    pub(crate) file_id: FileId,
+    pub(crate) index: i64,
+    /// None where the record was read and could not be applied.
+    pub(crate) byte_offset: Option<i64>,
+    pub(crate) line: Option<i64>,
+    pub(crate) reason: String,
+    pub(crate) field: Option<String>,
+    pub(crate) expected: Option<String>,
+    pub(crate) found: Option<String>,
+}
+
+impl Row for RejectRow {
+    const COLUMNS: &'static [Column] = &[
+        Column::text("file"),
+        Column::number("record"),
+        Column::number("byte"),
+        Column::text("reason"),
+        Column::text("field"),
+        Column::text("expected"),
+        Column::text("found"),
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        vec![
+            self.file_id.to_string().chars().take(12).collect(),
+            self.index.to_string(),
+            self.byte_offset.map_or_else(|| "-".to_owned(), |offset| offset.to_string()),
+            self.reason.clone(),
+            text(&self.field),
+            text(&self.expected),
+            text(&self.found),
+        ]
+    }
+}
+
+impl From<RecordRejected> for RejectRow {
+    fn from(rejected: RecordRejected) -> Self {
+        Self {
+            file_id: rejected.file_id,
+            index: rejected.index,
+            byte_offset: Some(rejected.byte_offset),
+            line: rejected.line,
+            reason: rejected.reason,
+            field: Some(rejected.field),
+            expected: Some(rejected.expected),
+            found: Some(rejected.found),
+        }
+    }
+}
+
+pub(crate) fn run(flags: &RejectsFlags) -> Result<Ending, Failure> {
+    let (books, wanted) = match &flags.what {
+        Some(RejectsCommand::Show { file, books }) => (books, Some(file.as_str())),
+        None => (&flags.books, None),
+    };
+    let open = Books::open(books)?;
+    block_on(print(&open, wanted, books.output))?;
+    Ok(Ending::Well)
+}
+
+async fn print(books: &Books, wanted: Option<&str>, output: Output) -> anyhow::Result<()> {
+    let files = books.files(wanted).await?;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut rows = Vec::new();
+    let mut take = |row: RejectRow| -> anyhow::Result<()> {
+        if output == Output::Table {
+            rows.push(row);
+        } else {
+            serde_json::to_writer(&mut out, &row)?;
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    };
+    let codec = Codec::built_in();
+    for partition in 0..books.log.partitions(Topic::Rejects) {
+        books
+            .read(Topic::Rejects, partition, |message| {
+                let Some(value) = &message.value else { return Ok(()) };
+                if codec.event_type(value)? != EventType::RecordRejected {
+                    return Ok(());
+                }
+                let rejected: RecordRejected = codec.decode(value)?;
+                if files.contains_key(&rejected.file_id) { take(rejected.into()) } else { Ok(()) }
+            })
+            .await?;
+    }
+    for file in files.values() {
+        not_applied(books, file, &mut take).await?;
+    }
+    out.flush()?;
+    drop(out);
+    if output == Output::Table {
+        output::print_rows(output, &rows)?;
+    }
+    Ok(())
+}
+
+/// The records of a file that were read and could not be applied.
+async fn not_applied(
+    books: &Books,
+    file: &File,
+    take: &mut impl FnMut(RejectRow) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    each_outcome(
+        books,
+        file.file_id,
+        |run| run.rejected > 0,
+        |outcome| {
+            if outcome.kind != OutcomeKind::REJECTED {
+                return Ok(());
+            }
+            take(RejectRow {
+                file_id: file.file_id,
+                index: outcome.index.unwrap_or_default(),
+                byte_offset: None,
+                line: None,
+                reason: outcome.reason.unwrap_or_default(),
+                field: None,
+                expected: None,
+                found: outcome.detail,
+            })
+        },
+    )
+    .await
+}
+
+/// Calls `take` with the outcomes of a file that took a sequence, on those shards whose run is
+/// `wanted`.
+///
+/// # Errors
+///
+/// Where the store can't be read, or `take` fails.
+pub(crate) async fn each_outcome(
+    books: &Books,
+    file_id: FileId,
+    wanted: impl Fn(&processors::run::Run) -> bool,
+    mut take: impl FnMut(Outcome) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let codec = Codec::built_in();
+    let mut view = books.store.view().await?;
+    for (shard, run) in view.runs_of(file_id).await? {
+        let (Some(mut from), Some(last)) = (run.first_number, run.last_number) else { continue };
+        if !wanted(&run) {
+            continue;
+        }
+        while from <= last {
+            let page = view.outcomes(shard, from, PAGE).await?;
+            let Some(newest) = page.last() else { break };
+            from = newest.number + 1;
+            for row in page.iter().filter(|row| row.number <= last && row.file == Some(file_id)) {
+                take(codec.decode(&row.body)?)?;
+            }
+        }
+    }
+    Ok(())
+}
