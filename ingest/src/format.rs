@@ -284,7 +284,7 @@ pub enum Step {
 /// The reader sets all of `record` but `file_id`, `sequence`, `feed` and `account`, which whoever
 /// reads adds: a format knows neither ledgers nor keys. Used again for each record, so that its
 /// buffers are kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Draft {
     /// The event so far.
     pub record: ClearingRecord,

@@ -7,3 +7,7 @@ mod whole;
 mod corpus;
 #[path = "formats/generated.rs"]
 mod generated;
+#[path = "formats/laws.rs"]
+mod laws;
+#[path = "formats/nacha.rs"]
+mod nacha;

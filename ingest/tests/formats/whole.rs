@@ -5,18 +5,19 @@
 use std::fmt::Write as _;
 
 use ingest::format::{
-    Draft, Encoding, Framing, Posted, Reader, Refusal, Reject, Settings, Side, Step, Summary,
+    DETECT_BYTES, Draft, Encoding, Framing, Posted, Reader, Refusal, Reject, Settings, Side, Step,
+    Summary,
 };
 
 /// A record as it was read, or why it was not.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Found {
     pub(crate) draft: Draft,
     pub(crate) reject: Option<Reject>,
 }
 
 /// A file that was read to its end.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Whole {
     pub(crate) found: Vec<Found>,
     pub(crate) summary: Summary,
@@ -35,52 +36,64 @@ pub(crate) fn settings(format: &str, encoding: Encoding) -> Settings {
 }
 
 /// Reads content that is given in pieces of these sizes, over and over.
+///
+/// The first step gets what it waits for at once; from the first record on, what the reader has not
+/// used is taken back, and everything comes in pieces.
 pub(crate) fn read_in_pieces(
     settings: &Settings,
     content: &[u8],
     pieces: &[usize],
 ) -> Result<Whole, Refusal> {
     let mut reader = Reader::new(settings).unwrap();
-    read_on(&mut reader, content, pieces)
+    read_on(&mut reader, content, pieces, |_| ())
 }
 
-/// Reads content from where the reader stands.
+/// Reads content from where the reader stands; `between` is called after each record.
 pub(crate) fn read_on(
     reader: &mut Reader,
     content: &[u8],
     pieces: &[usize],
+    between: impl Fn(&mut Reader),
 ) -> Result<Whole, Refusal> {
     let mut draft = Draft::new("feed", "format");
     let mut found = Vec::new();
-    let mut end = usize::try_from(reader.offset()).unwrap();
+    let mut start = usize::try_from(reader.offset()).unwrap();
+    let mut end = content.len().min(start + DETECT_BYTES);
     let mut pieces = pieces.iter().cycle();
     loop {
-        let start = usize::try_from(reader.offset()).unwrap();
-        let before = reader.offset();
         let is_end = end == content.len();
         let (used, step) = reader.step(&content[start..end], is_end, &mut draft)?;
-        assert_eq!(reader.offset(), before + i64::try_from(used).unwrap());
-        match step {
+        start += used;
+        assert_eq!(reader.offset(), i64::try_from(start).unwrap());
+        let reject = match step {
             Step::More => {
                 assert!(!is_end, "a reader asks for more at the end of the content");
-                end = content.len().min(end + pieces.next().unwrap());
+                end = content.len().min(end.saturating_add(*pieces.next().unwrap()));
+                continue;
             }
-            Step::Record => found.push(Found { draft: draft.clone(), reject: None }),
-            Step::Rejected(reject) => {
-                found.push(Found { draft: draft.clone(), reject: Some(reject) });
-            }
+            Step::Record => None,
+            Step::Rejected(reject) => Some(reject),
             Step::End => {
                 assert!(is_end, "a reader ends before the content does");
                 let summary = reader.summary().unwrap().clone();
                 return Ok(Whole { found, summary });
             }
+        };
+        if found.is_empty() {
+            end = start;
         }
+        let record = &draft.record;
+        assert_eq!(usize::try_from(record.index).unwrap(), found.len());
+        assert!(record.byte_length > 0);
+        assert!(record.byte_offset + record.byte_length <= i64::try_from(content.len()).unwrap());
+        found.push(Found { draft: draft.clone(), reject });
+        between(reader);
     }
 }
 
 /// Reads content in one piece.
 pub(crate) fn read(settings: &Settings, content: &[u8]) -> Result<Whole, Refusal> {
-    read_in_pieces(settings, content, &[usize::MAX / 2])
+    read_in_pieces(settings, content, &[usize::MAX])
 }
 
 /// All that was read as text, a line a record: the golden beside each sample.
