@@ -94,14 +94,14 @@ impl MemoryLog {
         let mut state = self.lock();
 
         // Everything that can fail comes first.
-        if state.epochs.get(name) != Some(&epoch) {
-            return Err(Error::Fenced { what: format!("writer {name} was opened again") });
-        }
         for set in &batch.sets {
             let place = layout.place(set.topic, set.partition)?;
             if !set.messages.is_empty() {
                 grown.push(place);
             }
+        }
+        if state.epochs.get(name) != Some(&epoch) {
+            return Err(Error::Fenced { what: format!("writer {name} was opened again") });
         }
         if let Some(consumed) = &batch.consumed {
             self.shared.groups.check(consumed)?;

@@ -41,7 +41,8 @@ pub async fn the_newest_of_a_key_stays<S: Subject>(subject: &S) -> Result<(), Br
     writer.publish(batch(vec![set(Topic::Files, 1, numbered(3, 5))])).await?;
     subject.compact(&log).await;
     let later = all(&log, Topic::Files, 1).await?;
-    ensure_eq!(values(&later[later.len() - 2..]), texts(3..5), "published after");
+    let newest_two = later.iter().skip(later.len().saturating_sub(2)).cloned();
+    ensure_eq!(values(&newest_two.collect::<Vec<_>>()), texts(3..5), "published after");
     // Each offset can be read from, whether its message is still there or not.
     for from in 0..=end {
         let found = log.read(Topic::Files, 1, from..end, 1).await?;

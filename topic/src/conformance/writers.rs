@@ -31,21 +31,22 @@ pub async fn a_new_writer_fences_the_former<S: Subject>(subject: &S) -> Result<(
 pub async fn a_publish_in_flight_has_happened_or_never_does<S: Subject>(
     subject: &S,
 ) -> Result<(), Broken> {
+    const PUBLISHES_MAX: usize = 10_000;
     for _ in 0..10 {
         let log = subject.log().await;
         let mut former = log.writer("shard-0").await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            for number in 0..1_000 {
+            for number in 0..PUBLISHES_MAX {
                 let one = numbered(number, number + 1);
                 let sets = vec![set(Topic::Records, 0, one.clone()), set(Topic::Postings, 0, one)];
                 match former.publish(batch(sets)).await {
-                    Ok(()) => (),
+                    Ok(()) => tokio::task::yield_now().await,
                     Err(Error::Fenced { .. }) => return Ok(number),
                     Err(error) => return Err(Broken::from(error)),
                 }
             }
-            Ok(1_000)
+            Err(Broken(format!("expected to be fenced, published {PUBLISHES_MAX} times")))
         });
         while log.end(Topic::Records, 0).await? < 3 {
             tokio::task::yield_now().await;
