@@ -1,0 +1,79 @@
+//! An oracle: what input files do to accounts, read in the plainest way that there is.
+//!
+//! It shares no code with the product: it holds whole files in memory, cuts them by hand, and adds
+//! up in 128 bits. What it knows is what the rule books say; it is slow, and small enough to be
+//! checked by eye.
+
+pub(crate) mod books;
+pub(crate) mod ipm;
+pub(crate) mod nacha;
+
+mod tests;
+
+use std::io::Read as _;
+
+use self::books::Books;
+
+/// What the oracle found in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// Records: entries with their addenda, or messages that are neither header nor trailer.
+    pub(crate) records: u64,
+    /// The indexes, from 0, of those that can't be read or mean nothing.
+    pub(crate) bad: Vec<u64>,
+    /// What the others do to accounts.
+    pub(crate) books: Books,
+    /// The file's own totals, each beside what was counted.
+    pub(crate) controls: Vec<Control>,
+}
+
+/// A total that a file states about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Control {
+    /// What it counts.
+    pub(crate) name: &'static str,
+    /// What the file states; none where that is no number.
+    pub(crate) stated: Option<i128>,
+    /// What the oracle counted.
+    pub(crate) counted: i128,
+}
+
+impl Reading {
+    /// True where the file states totals and all agree.
+    pub(crate) fn balances(&self) -> bool {
+        let agree = |control: &Control| control.stated == Some(control.counted);
+        !self.controls.is_empty() && self.controls.iter().all(agree)
+    }
+
+    fn state(&mut self, name: &'static str, stated: Option<i128>, counted: i128) {
+        self.controls.push(Control { name, stated, counted });
+    }
+}
+
+/// Reads a file of this format, out of gzip where it is in it.
+pub(crate) fn read(format: &str, bytes: &[u8]) -> Reading {
+    let content = unpacked(bytes);
+    match format {
+        "nacha" => nacha::read(&content),
+        "ipm" => ipm::read(&content),
+        other => unreachable!("the oracle knows no format {other}"),
+    }
+}
+
+/// The content inside its container.
+fn unpacked(bytes: &[u8]) -> Vec<u8> {
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return bytes.to_vec();
+    }
+    let mut content = Vec::new();
+    flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut content).unwrap();
+    content
+}
+
+/// The number that a text of digits alone stands for.
+fn number(text: &str) -> Option<i128> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok()
+}
