@@ -430,4 +430,5 @@ fn not_loaded(what: &str) -> Error {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
 mod tests;

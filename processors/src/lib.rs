@@ -27,6 +27,7 @@ mod outbox;
 mod shard;
 
 pub mod digest;
+pub mod verify;
 
 pub use fate::Error;
 pub use outbox::Clock;

@@ -1,6 +1,8 @@
 //! The owner of a shard, from events on a topic to balances and outcomes, on the logs and stores
 //! of this checkout.
 
+#![expect(clippy::unwrap_used, reason = "a test that can not go on says so")]
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 

@@ -276,3 +276,33 @@ fn failed(path: &Path, error: rusqlite::Error) -> Error {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What can't be brought about in a test, such as a full disk, is told by SQLite's own codes.
+    #[test]
+    fn each_failure_has_its_kind_and_its_remedy() {
+        for (code, kind, expected) in [
+            (rusqlite::ffi::SQLITE_BUSY, "retry", "another process holds a lock on a.db"),
+            (rusqlite::ffi::SQLITE_CONSTRAINT, "invariant", "a constraint of a.db fired"),
+            (rusqlite::ffi::SQLITE_CORRUPT, "unusable", "restore it from a copy"),
+            (rusqlite::ffi::SQLITE_FULL, "unusable", "free some space and start again"),
+            (rusqlite::ffi::SQLITE_READONLY, "unusable", "give this user write permission"),
+            (rusqlite::ffi::SQLITE_CANTOPEN, "unusable", "check that its directory exists"),
+            (rusqlite::ffi::SQLITE_IOERR, "retry", "reading or writing a.db failed"),
+        ] {
+            let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+            let found = failed(Path::new("a.db"), error);
+            let kind_found = match found {
+                Error::Retry { .. } => "retry",
+                Error::Invariant { .. } => "invariant",
+                Error::Unusable { .. } => "unusable",
+                Error::Fenced { .. } | Error::Ambiguous { .. } => "another",
+            };
+            assert_eq!(kind_found, kind, "{found}");
+            assert!(found.to_string().contains(expected), "{found}");
+        }
+    }
+}
