@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::accounts::AccountsFlags;
+use crate::command::demo::DemoFlags;
 use crate::command::files::FilesFlags;
+use crate::command::generate::GenerateFlags;
 use crate::command::parse::ParseFlags;
+use crate::command::records::RecordsFlags;
 use crate::command::rejects::RejectsFlags;
 use crate::command::run::RunFlags;
 use crate::command::verify::VerifyFlags;
@@ -31,12 +34,18 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Sends sample files through the whole pipeline in a temporary directory, and shows the result.
+    Demo(DemoFlags),
     /// Watches the feeds, publishes their files and applies their records, until told to stop.
     Run(RunFlags),
     /// Reads one file: its events to standard output, its verdict and totals to standard error.
     Parse(ParseFlags),
+    /// Writes a valid synthetic file of a format, of any size.
+    Generate(GenerateFlags),
     /// Lists every object that was seen and every file: states, counts, totals.
     Files(FilesFlags),
+    /// Lists the records of a file, or shows one of them end to end.
+    Records(RecordsFlags),
     /// Lists accounts: balances and states.
     Accounts(AccountsFlags),
     /// Lists the records that could not be read or applied, and why.

@@ -3,9 +3,12 @@
 mod books;
 mod content;
 
+pub(crate) mod demo;
 pub(crate) mod run;
 pub(crate) mod parse;
+pub(crate) mod generate;
 pub(crate) mod files;
+pub(crate) mod records;
 pub(crate) mod accounts;
 pub(crate) mod rejects;
 pub(crate) mod verify;
@@ -47,9 +50,12 @@ impl From<anyhow::Error> for Failure {
 /// Where it can't be done.
 pub(crate) fn run(cli: Cli) -> Result<Ending, Failure> {
     match cli.command {
+        Command::Demo(flags) => demo::run(&flags),
         Command::Run(flags) => run::run(&flags),
         Command::Parse(flags) => parse::run(&flags),
+        Command::Generate(flags) => generate::run(&flags),
         Command::Files(flags) => files::run(&flags),
+        Command::Records(flags) => records::run(&flags),
         Command::Accounts(flags) => accounts::run(&flags),
         Command::Rejects(flags) => rejects::run(&flags),
         Command::Verify(flags) => verify::run(&flags),

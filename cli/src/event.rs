@@ -1,5 +1,6 @@
 //! An event as JSON: the names of its Avro fields are the keys, and dates are ISO text.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use schemas::record::{Amount, Attributes};
@@ -21,7 +22,7 @@ pub(crate) struct EventView<'a> {
     kind: &'a str,
     direction: &'a str,
     account: Option<AccountId>,
-    account_label: Option<&'a str>,
+    account_label: Option<Cow<'a, str>>,
     network: &'a str,
     amount_minor: i64,
     currency: Option<Currency>,
@@ -38,7 +39,7 @@ pub(crate) struct EventView<'a> {
 }
 
 /// Where a record stands in a ledger, as far as that is known.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Standing {
     /// Its file.
     pub(crate) file_id: Option<FileId>,
@@ -46,11 +47,14 @@ pub(crate) struct Standing {
     pub(crate) sequence: Option<i64>,
     /// Its account.
     pub(crate) account: Option<AccountId>,
+    /// The masked label of its number.
+    pub(crate) label: Option<String>,
 }
 
 impl<'a> EventView<'a> {
     /// A record that stands so.
     pub(crate) fn new(record: &'a ClearingRecord, standing: Standing) -> Self {
+        let label = standing.label.map(Cow::Owned);
         Self {
             file_id: standing.file_id,
             index: record.index,
@@ -64,7 +68,7 @@ impl<'a> EventView<'a> {
             kind: record.kind.as_str(),
             direction: record.direction.as_str(),
             account: standing.account,
-            account_label: record.account_label.as_deref(),
+            account_label: label,
             network: &record.network,
             amount_minor: record.amount_minor,
             currency: record.currency,
@@ -85,8 +89,10 @@ impl<'a> EventView<'a> {
             file_id: Some(record.file_id),
             sequence: Some(record.sequence),
             account: record.account,
+            label: None,
         };
-        Self::new(record, standing)
+        let label = record.account_label.as_deref().map(Cow::Borrowed);
+        Self { account_label: label, ..Self::new(record, standing) }
     }
 }
 

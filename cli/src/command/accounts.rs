@@ -108,7 +108,7 @@ fn row(account: &Account, balance: Option<&Balance>) -> AccountRow {
 }
 
 /// A row a currency; one without where nothing was posted yet.
-fn rows_of(account: &Account) -> Vec<AccountRow> {
+pub(crate) fn rows_of(account: &Account) -> Vec<AccountRow> {
     if account.balances.is_empty() {
         return vec![row(account, None)];
     }
@@ -127,7 +127,7 @@ pub(crate) async fn each(
     books: &Books,
     mut take: impl FnMut(&Account) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut view = books.store.view().await?;
+    let mut view = books.store()?.view().await?;
     for shard in view.shards().await? {
         let mut after: Option<AccountName> = None;
         loop {
@@ -197,7 +197,7 @@ fn token(books: &Books, number: &str) -> anyhow::Result<String> {
 }
 
 async fn find(books: &Books, name: AccountName) -> anyhow::Result<Option<Account>> {
-    let mut view = books.store.view().await?;
+    let mut view = books.store()?.view().await?;
     for shard in view.shards().await? {
         let found = view.account(shard.shard, name.clone()).await?;
         if found.is_some() {

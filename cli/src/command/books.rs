@@ -1,5 +1,6 @@
 //! The books of a ledger, open for reading beside whoever works on them: its log and its store.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -32,10 +33,8 @@ pub(crate) struct BooksFlags {
 
 /// A ledger open for reading.
 pub(crate) struct Books {
-    /// Its log.
-    pub(crate) log: EmbeddedLog,
-    /// Its account store.
-    pub(crate) store: SqliteStore,
+    log: OnceCell<EmbeddedLog>,
+    store: OnceCell<SqliteStore>,
     /// The configuration in force.
     pub(crate) config: Config,
     data: DataDirectory,
@@ -58,9 +57,34 @@ impl Books {
         if !data.log().exists() {
             bail!("{} holds no ledger yet; make one with `batchless run`", path.display());
         }
-        let log = EmbeddedLog::open_read_only(data.log())?;
-        let store = SqliteStore::open_read_only(&data.accounts())?;
-        Ok(Self { log, store, config, data })
+        Ok(Self { log: OnceCell::new(), store: OnceCell::new(), config, data })
+    }
+
+    /// Its log. Opened when it is first asked for: whoever needs only the other half of the books
+    /// is not held up where this one is damaged.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be opened.
+    pub(crate) fn log(&self) -> anyhow::Result<&EmbeddedLog> {
+        if let Some(log) = self.log.get() {
+            return Ok(log);
+        }
+        let log = EmbeddedLog::open_read_only(self.data.log())?;
+        Ok(self.log.get_or_init(|| log))
+    }
+
+    /// Its account store, likewise.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be opened.
+    pub(crate) fn store(&self) -> anyhow::Result<&SqliteStore> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        let store = SqliteStore::open_read_only(&self.data.accounts())?;
+        Ok(self.store.get_or_init(|| store))
     }
 
     /// The ledger's key.
@@ -78,8 +102,9 @@ impl Books {
     ///
     /// Where the log can't be read.
     pub(crate) async fn roll(&self) -> anyhow::Result<Roll> {
-        let mut roll = Roll::new(&self.log);
-        roll.follow(&self.log).await?;
+        let log = self.log()?;
+        let mut roll = Roll::new(log);
+        roll.follow(log).await?;
         Ok(roll)
     }
 
@@ -126,10 +151,11 @@ impl Books {
         partition: u32,
         mut take: impl FnMut(&Received) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let end = self.log.end(topic, partition).await?;
+        let log = self.log()?;
+        let end = log.end(topic, partition).await?;
         let mut offset = 0;
         while offset < end {
-            let read = self.log.read(topic, partition, offset..end, READ_BYTES).await?;
+            let read = log.read(topic, partition, offset..end, READ_BYTES).await?;
             let Some(last) = read.last() else { break };
             offset = last.offset + 1;
             for message in &read {

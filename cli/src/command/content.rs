@@ -168,7 +168,5 @@ impl Content {
 
 fn damaged(error: &DecodeError) -> Box<Reason> {
     let reason = Reason::new(error.code());
-    Box::new(
-        reason.expected_found("a whole container within its limits", error.to_string()),
-    )
+    Box::new(reason.expected_found("a whole container within its limits", error.to_string()))
 }

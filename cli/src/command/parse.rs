@@ -204,7 +204,7 @@ impl Place {
             *next += 1;
             *next - 1
         });
-        Standing { file_id: Some(self.file_id), sequence: next, account }
+        Standing { file_id: Some(self.file_id), sequence: next, account, label: None }
     }
 }
 
@@ -275,9 +275,10 @@ impl Reading {
         if out.output == ParseOutput::None {
             return Ok(());
         }
-        let standing =
+        let mut standing =
             self.place.as_mut().map_or_else(Standing::default, |p| p.standing(&draft.account));
-        out.print(&EventView::new(record, standing), record)
+        standing.label = draft.account.label();
+        out.print(record, standing)
     }
 
     /// Names the record that can't be read, at once: there may be many.
@@ -327,11 +328,11 @@ impl Printer {
 
     fn print(
         &mut self,
-        view: &EventView<'_>,
         record: &schemas::ClearingRecord,
+        standing: Standing,
     ) -> anyhow::Result<()> {
         if self.output == ParseOutput::Json {
-            serde_json::to_writer(&mut self.out, view)?;
+            serde_json::to_writer(&mut self.out, &EventView::new(record, standing))?;
             self.out.write_all(b"\n")?;
             return Ok(());
         }
@@ -345,7 +346,7 @@ impl Printer {
             )?;
         }
         let (index, code, kind) = (record.index, &record.code, &record.kind);
-        let label = record.account_label.as_deref().unwrap_or("-");
+        let label = standing.label.as_deref().unwrap_or("-");
         let sign = if record.direction == schemas::Direction::DEBIT { -1 } else { 1 };
         let amount = amount(i128::from(record.amount_minor) * sign, record.exponent);
         let currency = record.currency.map_or_else(String::new, |currency| currency.to_string());

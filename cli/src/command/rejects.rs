@@ -104,20 +104,42 @@ pub(crate) fn run(flags: &RejectsFlags) -> Result<Ending, Failure> {
 }
 
 async fn print(books: &Books, wanted: Option<&str>, output: Output) -> anyhow::Result<()> {
-    let files = books.files(wanted).await?;
+    if output == Output::Table {
+        return output::print_rows(output, &rows(books, wanted).await?);
+    }
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    each(books, wanted, |row| {
+        serde_json::to_writer(&mut out, &row)?;
+        Ok(out.write_all(b"\n")?)
+    })
+    .await?;
+    Ok(out.flush()?)
+}
+
+/// The rejects of the files that `wanted` names, all at once.
+///
+/// # Errors
+///
+/// Where they can't be read.
+pub(crate) async fn rows(books: &Books, wanted: Option<&str>) -> anyhow::Result<Vec<RejectRow>> {
     let mut rows = Vec::new();
-    let mut take = |row: RejectRow| -> anyhow::Result<()> {
-        if output == Output::Table {
-            rows.push(row);
-        } else {
-            serde_json::to_writer(&mut out, &row)?;
-            out.write_all(b"\n")?;
-        }
+    each(books, wanted, |row| {
+        rows.push(row);
         Ok(())
-    };
+    })
+    .await?;
+    Ok(rows)
+}
+
+/// Calls `take` with each reject of the files that `wanted` names.
+async fn each(
+    books: &Books,
+    wanted: Option<&str>,
+    mut take: impl FnMut(RejectRow) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let files = books.files(wanted).await?;
     let codec = Codec::built_in();
-    for partition in 0..books.log.partitions(Topic::Rejects) {
+    for partition in 0..books.log()?.partitions(Topic::Rejects) {
         books
             .read(Topic::Rejects, partition, |message| {
                 let Some(value) = &message.value else { return Ok(()) };
@@ -131,11 +153,6 @@ async fn print(books: &Books, wanted: Option<&str>, output: Output) -> anyhow::R
     }
     for file in files.values() {
         not_applied(books, file, &mut take).await?;
-    }
-    out.flush()?;
-    drop(out);
-    if output == Output::Table {
-        output::print_rows(output, &rows)?;
     }
     Ok(())
 }
@@ -182,7 +199,7 @@ pub(crate) async fn each_outcome(
     mut take: impl FnMut(Outcome) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let codec = Codec::built_in();
-    let mut view = books.store.view().await?;
+    let mut view = books.store()?.view().await?;
     for (shard, run) in view.runs_of(file_id).await? {
         let (Some(mut from), Some(last)) = (run.first_number, run.last_number) else { continue };
         if !wanted(&run) {

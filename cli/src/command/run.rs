@@ -55,12 +55,21 @@ pub(crate) fn run(flags: &RunFlags) -> Result<Ending, Failure> {
         )));
     }
     crate::log::start(&config.log_filter, config.log_json).map_err(Failure::Usage)?;
+    Ok(block(&config, flags.once)?)
+}
+
+/// Works on the ledger that the configuration names, on threads of its own.
+///
+/// # Errors
+///
+/// As [`work`].
+pub(crate) fn block(config: &Config, once: bool) -> anyhow::Result<Ending> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("no runtime can be started")?;
-    let ending = runtime.block_on(work(&config, flags.once));
+    let ending = runtime.block_on(work(config, once));
     // What still blocks would be waited for without end; all that was promised is committed.
     runtime.shutdown_background();
-    Ok(ending?)
+    ending
 }
 
 /// Works on the ledger that the configuration names.
@@ -68,7 +77,7 @@ pub(crate) fn run(flags: &RunFlags) -> Result<Ending, Failure> {
 /// # Errors
 ///
 /// Where it can't be opened, an owner stops under `once`, or the work does not end in time.
-pub(crate) async fn work(config: &Config, once: bool) -> anyhow::Result<Ending> {
+async fn work(config: &Config, once: bool) -> anyhow::Result<Ending> {
     let mut signals = Signals::listen()?;
     let feeds = feeds(config)?;
     let ledger = ledger::open(config, now()).await?;

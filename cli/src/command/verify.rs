@@ -129,7 +129,7 @@ async fn check_file(books: &Books, file: &File, checks: &mut Checks) -> anyhow::
 
 /// What the store has of a file, against what was pinned and published.
 async fn check_runs(books: &Books, file: &File, checks: &mut Checks) -> anyhow::Result<()> {
-    let mut view = books.store.view().await?;
+    let mut view = books.store()?.view().await?;
     let runs = view.runs_of(file.file_id).await?;
     let done: i64 = runs.iter().map(|(_, run)| run.applied + run.rejected).sum();
     let what = format!("{}: events published and applied or rejected", file.object);
@@ -167,7 +167,7 @@ async fn check_runs(books: &Books, file: &File, checks: &mut Checks) -> anyhow::
 async fn check_ledger(books: &Books, checks: &mut Checks) -> anyhow::Result<()> {
     let codec = Codec::built_in();
     let mut in_log: Option<Ledger> = None;
-    for partition in 0..books.log.partitions(Topic::Files) {
+    for partition in 0..books.log()?.partitions(Topic::Files) {
         books
             .read(Topic::Files, partition, |message| {
                 if let Some(value) = &message.value
@@ -179,7 +179,7 @@ async fn check_ledger(books: &Books, checks: &mut Checks) -> anyhow::Result<()> 
             })
             .await?;
     }
-    let in_store = books.store.view().await?.ledger().await?;
+    let in_store = books.store()?.view().await?.ledger().await?;
     let show = |ledger: Option<&Ledger>| match ledger {
         None => "none".to_owned(),
         Some(ledger) => {
@@ -208,7 +208,7 @@ struct Counters {
 /// dense, and the legs of an account add up to its counters.
 async fn check_postings(books: &Books, checks: &mut Checks) -> anyhow::Result<()> {
     // The store is looked at first: what is published later is passed over.
-    let shards = books.store.view().await?.shards().await?;
+    let shards = books.store()?.view().await?.shards().await?;
     let mut stored: HashMap<(String, Currency, i32), Counters> = HashMap::new();
     let mut sums = BalanceSums::new();
     accounts::each(books, |account| {
