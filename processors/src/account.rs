@@ -274,8 +274,8 @@ impl Accounts {
         Scope { accounts: self }
     }
 
-    /// Gives what differs from the store to `account` and `balance` (with the version that the store
-    /// has, 0 for none), each account once, sorted by name so that neighbours in the store are
+    /// Gives what differs from the store to `account` and `balance` (with the version that the
+    /// store has, 0 for none), each account once, sorted by name so that neighbours in the store are
     /// written together; from here on all of it is taken to be in the store.
     pub fn take_changes(
         &mut self,

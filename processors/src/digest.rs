@@ -1,8 +1,8 @@
 //! A digest of the state, by which two stores are compared.
 //!
 //! It covers positions, accounts, balances, runs and outcomes. It leaves out epochs, which count
-//! owners, and spans, which depend on how events were grouped into commits: the same events give the
-//! same digest on every store, however they arrived.
+//! owners, and spans, which depend on how events were grouped into commits: the same events give
+//! the same digest on every store, however they arrived.
 
 use schemas::{Digest, Sums};
 use sha2::{Digest as _, Sha256};

@@ -1,4 +1,4 @@
-//! A round: what arrived while the last commit was under way, applied in memory and ready to commit.
+//! A round: what arrived while the last commit was under way, applied in memory, ready to commit.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -16,7 +16,7 @@ use crate::outcome;
 use crate::store::{self, AccountRow, BalanceRow, Commit, OutcomeRow, ShardRow, Store};
 
 /// Events in a round at most. A round is what is lost and done again where a commit fails, and what
-/// the others on a shared disk wait for; above some thousands the sync of the disk no longer counts.
+/// the others on a shared disk wait for; above some thousands the sync of the disk counts no more.
 pub const EVENTS_MAX: usize = 8_192;
 
 /// A round that is applied in memory.
@@ -119,6 +119,9 @@ pub fn apply_all(
     for event in events {
         match apply_one(shard, settings, event, encoder, &mut bodies) {
             Ok(address) => addresses.push(address),
+            // A defect of ours: its effects are in memory and its outcome is not, so nothing of
+            // this round may be committed.
+            Err(stop @ Error::Encode(_)) => return (None, Some(stop)),
             Err(stop) => {
                 error = Some(stop);
                 break;
@@ -160,16 +163,13 @@ fn apply_one(
     encoder: &mut Encoder<Outcome>,
     bodies: &mut Bodies,
 ) -> Result<Address, Error> {
-    let runs_before = shard.next_number;
     let outcome = shard.apply(settings, event)?;
-    // An outcome that has no form in its schema is a defect of ours: the shard stops, and what is
-    // in memory is dropped with it, so that its effects are never committed.
     let start = bodies.buffer.len();
     encoder.encode(&outcome, &mut bodies.buffer)?;
     let took_sequence = outcome.kind == schemas::outcome::OutcomeKind::APPLIED
         || outcome.kind == schemas::outcome::OutcomeKind::REJECTED;
     bodies.rows.push(Row {
-        number: runs_before,
+        number: outcome.number,
         file: outcome.file_id,
         sequence: outcome.sequence.filter(|_| took_sequence),
         fingerprint: outcome.fingerprint,
