@@ -11,3 +11,9 @@ mod generated;
 mod laws;
 #[path = "formats/nacha.rs"]
 mod nacha;
+#[path = "formats/containers.rs"]
+mod containers;
+#[path = "formats/ipm.rs"]
+mod ipm;
+#[path = "formats/samples.rs"]
+mod samples;

@@ -1,0 +1,170 @@
+//! The sample files: what each reads as stands beside it. `UPDATE_EXPECT=1` writes it anew.
+
+#![expect(clippy::unwrap_used, reason = "a helper of tests")]
+
+use std::path::{Path, PathBuf};
+
+use expect_test::expect_file;
+use ingest::container::{Container, Limits};
+use ingest::format::{Encoding, Framing, Settings, detect};
+use ingest::generate::Plan;
+
+use crate::generated::{bytes, plan};
+use crate::whole::{Whole, read, read_in_pieces, settings, text};
+use ingest::format::Refusal;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("sample-files")
+}
+
+/// Every sample of this test, in order. The demo's own are told of beside them.
+fn all() -> Vec<PathBuf> {
+    ["nacha", "ipm", "rejects"].iter().flat_map(|name| samples(&folder().join(name))).collect()
+}
+
+/// Every sample below a folder, in order.
+fn samples(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(samples(&path));
+        } else if !["expected", "md"]
+            .iter()
+            .any(|end| path.extension().is_some_and(|is| is == *end))
+        {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The settings of the feed that a sample is dropped into: by its ending its format, by its name its
+/// page, where that is not ASCII.
+fn feed(path: &Path) -> Settings {
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let format = if name.contains(".ipm") { "ipm" } else { "nacha" };
+    let pages = [Encoding::Cp037, Encoding::Cp500, Encoding::Cp1047];
+    let page = pages.into_iter().find(|page| name.contains(page.as_str()));
+    settings(format, page.unwrap_or(Encoding::Ascii))
+}
+
+fn content(path: &Path) -> Vec<u8> {
+    let bytes = std::fs::read(path).unwrap();
+    let limits = Limits { bytes_max: 1 << 24, ratio_max: 200 };
+    Container::detect(&bytes).decode_all(&bytes, limits).unwrap()
+}
+
+#[test]
+fn each_sample_reads_as_it_is_written_beside_it() {
+    let samples = all();
+    assert!(samples.len() >= 20, "{samples:?}");
+    for path in samples {
+        let (settings, content) = (feed(&path), content(&path));
+        let whole = read(&settings, &content);
+        for size in [1, 5, 1_000] {
+            assert_eq!(read_in_pieces(&settings, &content, &[size]), whole, "{path:?} by {size}");
+        }
+        let expected = format!("{}.expected", path.display());
+        expect_file![expected].assert_eq(&text(&whole));
+        is_as_its_folder_says(&path, &whole);
+    }
+}
+
+/// Below `rejects` a file is refused or has a reject; elsewhere it has neither.
+fn is_as_its_folder_says(path: &Path, whole: &Result<Whole, Refusal>) {
+    let is_bad = path.components().any(|part| part.as_os_str() == "rejects");
+    let is_read = match whole {
+        Err(_) => false,
+        Ok(whole) => whole.found.iter().all(|found| found.reject.is_none()),
+    };
+    assert_ne!(is_read, is_bad, "{path:?}");
+    if !is_bad {
+        let detected = detect(&content(path)).unwrap();
+        assert_eq!(detected.format, feed(path).format);
+    }
+}
+
+#[test]
+fn each_sample_has_a_row_in_the_readme() {
+    let readme = std::fs::read_to_string(folder().join("README.md")).unwrap();
+    for path in all() {
+        let name = path.strip_prefix(folder()).unwrap().to_str().unwrap().to_owned();
+        assert!(readme.contains(&format!("| `{name}` |")), "no row for {name}");
+    }
+}
+
+fn broken(plan: &Plan, change: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = bytes(plan).0;
+    change(&mut bytes);
+    bytes
+}
+
+/// Every sample that `generate` makes; the rest of the folder is written by hand or by others.
+fn made() -> Vec<(&'static str, Vec<u8>)> {
+    let small = |format: &str| Plan { accounts: 7, ..plan(format, 12) };
+    let (nacha, ipm) = (small("nacha"), small("ipm"));
+    let file = |plan: Plan| bytes(&plan).0;
+    let bad = |plan: &Plan, share| Plan { bad_per_million: share, records: 40, ..plan.clone() };
+    vec![
+        ("nacha/payments.ach", file(nacha.clone())),
+        ("nacha/payments-cp037.ach", file(Plan { encoding: Encoding::Cp037, ..nacha.clone() })),
+        ("nacha/two-batches.ach", file(Plan { records: 1_010, file_number: 2, ..nacha.clone() })),
+        ("ipm/purchases-blocked.ipm", file(ipm.clone())),
+        ("ipm/purchases-vbs.ipm", file(Plan { framing: Framing::Vbs, ..ipm.clone() })),
+        ("ipm/purchases-rdw.ipm", file(Plan { framing: Framing::Rdw, ..ipm.clone() })),
+        ("ipm/purchases-cp037.ipm", file(Plan { encoding: Encoding::Cp037, ..ipm.clone() })),
+        ("ipm/purchases-cp500.ipm", file(Plan { encoding: Encoding::Cp500, ..ipm.clone() })),
+        ("ipm/purchases-cp1047.ipm", file(Plan { encoding: Encoding::Cp1047, ..ipm.clone() })),
+        ("rejects/nacha/torn.ach", broken(&nacha, |bytes| bytes.truncate(700))),
+        (
+            "rejects/nacha/truncated.ach",
+            broken(&nacha, |bytes| {
+                let lines = bytes.len() / 95;
+                let nines = bytes.chunks(95).filter(|line| line.starts_with(b"9999")).count();
+                bytes.truncate((lines - nines) * 95 - 41);
+            }),
+        ),
+        ("rejects/nacha/totals-differ.ach", broken(&nacha, |bytes| bytes[190 + 38] ^= 1)),
+        ("rejects/nacha/letter-in-amount.ach", broken(&nacha, |bytes| bytes[190 + 36] = b'X')),
+        (
+            "rejects/nacha/no-file-header.ach",
+            broken(&nacha, |bytes| {
+                bytes.drain(..95);
+            }),
+        ),
+        ("rejects/nacha/wrong-page.ach", file(Plan { encoding: Encoding::Cp500, ..nacha.clone() })),
+        ("rejects/nacha/some-bad.ach", file(bad(&nacha, 100_000))),
+        ("rejects/nacha/sixty-percent-bad.ach", file(bad(&nacha, 600_000))),
+        ("rejects/nacha/not-nacha.ach", file(ipm.clone())),
+        ("rejects/ipm/torn.ipm", broken(&ipm, |bytes| bytes.truncate(1_500))),
+        ("rejects/ipm/filler-damaged.ipm", broken(&ipm, |bytes| bytes[1_012] = 0)),
+        (
+            "rejects/ipm/totals-differ.ipm",
+            broken(&Plan { framing: Framing::Vbs, ..ipm.clone() }, |bytes| {
+                let at = bytes.len() - 4 - 8 - 15 - 2;
+                bytes[at] ^= 1;
+            }),
+        ),
+        ("rejects/ipm/wrong-page.ipm", file(Plan { encoding: Encoding::Cp500, ..ipm.clone() })),
+        ("rejects/ipm/some-bad.ipm", file(bad(&ipm, 100_000))),
+        ("rejects/ipm/sixty-percent-bad.ipm", file(bad(&ipm, 600_000))),
+        ("rejects/ipm/not-ipm.ipm", file(nacha)),
+    ]
+}
+
+/// The samples are what `generate` makes today; `UPDATE_EXPECT` writes them anew as well.
+#[test]
+fn generated_samples_are_up_to_date() {
+    #[expect(clippy::disallowed_methods, reason = "the switch of expect-test")]
+    let is_update = std::env::var("UPDATE_EXPECT").is_ok();
+    for (name, bytes) in made() {
+        let path = folder().join(name);
+        if is_update {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &bytes).unwrap();
+        }
+        assert!(std::fs::read(&path).unwrap() == bytes, "{name}: set UPDATE_EXPECT=1");
+    }
+}
