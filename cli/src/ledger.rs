@@ -85,10 +85,9 @@ fn count(partitions: u32) -> anyhow::Result<i32> {
 ///
 /// Where the configuration says another one than the log has.
 fn layout(data: &DataDirectory, config: &LedgerConfig) -> anyhow::Result<Layout> {
-    if !data.log().exists() {
+    let Some(layout) = EmbeddedLog::layout_in(data.log())? else {
         return Ok(Layout::new(ARRIVAL_PARTITIONS, config.file_partitions.0, config.shards.0));
-    }
-    let layout = EmbeddedLog::open_read_only(data.log())?.layout();
+    };
     for (name, (said, by_somebody), topic) in [
         ("ledger.shards", config.shards, Topic::Records),
         ("ledger.file_partitions", config.file_partitions, Topic::Files),

@@ -204,6 +204,7 @@ impl Split {
         let Draft { record, account, control } = &mut walk.draft;
         record.file_id = plan.file_id;
         record.account = plan.key.account(account);
+        record.account_label = account.label();
         let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
         let shard = match &record.account {
             Some(account) => account.shard(count),

@@ -23,8 +23,16 @@ pub(crate) struct DemoFlags {
     keep: Option<PathBuf>,
 }
 
+/// When a file is dropped: what comes again comes when the first one has ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    First,
+    Second,
+}
+
 /// A file that is dropped: its feed, its name, its bytes, and what it shows.
 struct Dropped {
+    round: Round,
     feed: &'static str,
     name: &'static str,
     bytes: Vec<u8>,
@@ -36,15 +44,31 @@ const CARDS: &[u8] = include_bytes!("../../../sample-files/demo/cards.ipm");
 const CARDS_PACKED: &[u8] = include_bytes!("../../../sample-files/demo/more-cards.ipm.gz");
 
 fn dropped() -> Vec<Dropped> {
-    let drop = |feed, name, bytes: &[u8], shows| Dropped { feed, name, bytes: bytes.into(), shows };
+    use Round::{First, Second};
+    let drop = |round, feed, name, bytes: &[u8], shows| Dropped {
+        round,
+        feed,
+        name,
+        bytes: bytes.into(),
+        shows,
+    };
     let torn = PAYMENTS.get(..PAYMENTS.len() / 2).unwrap_or_default();
     vec![
-        drop("ach", "payments.ach", PAYMENTS, "ACH payments, some of them unreadable"),
-        drop("cards", "cards.ipm", CARDS, "card clearing, EBCDIC, in blocks"),
-        drop("cards", "more-cards.ipm.gz", CARDS_PACKED, "the same, packed with gzip"),
-        drop("ach", "payments-again.ach", PAYMENTS, "the first one under another name"),
-        drop("ach", "torn.ach", torn, "the first half of the first one"),
+        drop(First, "ach", "payments.ach", PAYMENTS, "ACH payments, some of them unreadable"),
+        drop(First, "cards", "cards.ipm", CARDS, "card clearing, EBCDIC, in blocks"),
+        drop(First, "cards", "more-cards.ipm.gz", CARDS_PACKED, "more of it, packed with gzip"),
+        drop(Second, "ach", "payments-again.ach", PAYMENTS, "the payments under another name"),
+        drop(Second, "ach", "torn.ach", torn, "the first half of the payments"),
     ]
+}
+
+/// Writes a file into its feed's folder, and says so.
+fn drop_in(folder: &Path, file: &Dropped) -> anyhow::Result<()> {
+    let to = folder.join(file.feed).join(file.name);
+    std::fs::write(&to, &file.bytes)
+        .with_context(|| format!("{} can't be written", to.display()))?;
+    let bytes = grouped(&file.bytes.len().to_string());
+    say(&format!("  {:<6} {:<20} {bytes:>8} bytes  {}\n", file.feed, file.name, file.shows))
 }
 
 pub(crate) fn run(flags: &DemoFlags) -> Result<Ending, Failure> {
@@ -60,18 +84,18 @@ pub(crate) fn run(flags: &DemoFlags) -> Result<Ending, Failure> {
     let dropped = dropped();
     for file in &dropped {
         let inbox = folder.join(file.feed);
-        let made = std::fs::create_dir_all(&inbox);
-        let written = made.and_then(|()| std::fs::write(inbox.join(file.name), &file.bytes));
-        written.with_context(|| format!("{} can't be written", inbox.display()))?;
+        std::fs::create_dir_all(&inbox)
+            .with_context(|| format!("{} can't be made", inbox.display()))?;
     }
     let config = config(&folder)?;
     crate::log::start("error", false)?;
-    say("Dropped into two feeds\n")?;
-    for file in &dropped {
-        let bytes = grouped(&file.bytes.len().to_string());
-        say(&format!("  {:<6} {:<20} {bytes:>8} bytes  {}\n", file.feed, file.name, file.shows))?;
+    for (round, says) in [(Round::First, "Dropped"), (Round::Second, "And then")] {
+        say(&format!("{says}\n"))?;
+        for file in dropped.iter().filter(|file| file.round == round) {
+            drop_in(&folder, file)?;
+        }
+        super::run::block(&config, true)?;
     }
-    super::run::block(&config, true)?;
     let books = BooksFlags { data: Some(folder.join("data")), output: Output::Table };
     show(&Books::open(&books)?)?;
     if flags.keep.is_some() {

@@ -1,0 +1,224 @@
+//! The command line as scripts rely on it: exit codes, what goes to which stream, and the keys of
+//! JSON output, which are a contract.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::batchless::{self, Run};
+
+const DATA: &[&str] = &["--data", "demo/data", "--output", "json"];
+
+/// A directory in which the demo has run and was kept.
+fn demo() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let run = batchless::run(folder.path(), &["demo", "--keep", "demo"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    folder
+}
+
+fn list(folder: &Path, command: &[&str]) -> Run {
+    batchless::run(folder, &[command, DATA].concat())
+}
+
+fn keys(object: &Value) -> Vec<&str> {
+    object.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+/// Keys in alphabetical order, as JSON objects are compared.
+fn sorted(keys: &str) -> Vec<&str> {
+    let mut keys: Vec<&str> = keys.split_whitespace().collect();
+    keys.sort_unstable();
+    keys
+}
+
+/// What scripts read: these keys, each in every object. Adding one is compatible and changes this
+/// test; renaming or removing one breaks whoever reads it.
+#[test]
+fn the_keys_of_json_output_are_these() {
+    let folder = demo();
+    for (command, expected) in [
+        (
+            "accounts",
+            "account label owner state currency exponent debits_minor credits_minor balance_minor \
+             version",
+        ),
+        (
+            "files",
+            "file_id feed name state reason size_bytes records published applied rejected reversed \
+             duplicates_recognised totals control_totals",
+        ),
+        ("rejects", "file_id index byte_offset line reason field expected found"),
+        ("verify", "check ok expected found"),
+    ] {
+        let run = list(folder.path(), &[command]);
+        assert_eq!(run.code, Some(0), "{command}: {run:?}");
+        let objects = run.objects();
+        assert!(!objects.is_empty(), "{command}");
+        for object in &objects {
+            assert_eq!(keys(object), sorted(expected), "{command}");
+        }
+    }
+    let files = list(folder.path(), &["files"]).objects();
+    let reconciled = files.iter().find(|file| file["state"] == "reconciled").unwrap();
+    let total = sorted("currency exponent debits_minor credits_minor");
+    assert_eq!(keys(&reconciled["totals"][0]), total);
+    let control = sorted("name claimed seen proven");
+    assert_eq!(keys(&reconciled["control_totals"][0]), control);
+}
+
+/// The demo's own claims: every state is there, and the balances of all accounts sum to zero.
+#[test]
+fn the_demo_ends_well_and_its_balances_sum_to_zero() {
+    let folder = demo();
+    let mut states: Vec<String> = list(folder.path(), &["files"])
+        .objects()
+        .iter()
+        .map(|file| file["state"].as_str().unwrap().to_owned())
+        .collect();
+    states.sort();
+    assert_eq!(states, ["duplicate", "reconciled", "reconciled", "reconciled", "refused"]);
+    let mut sums = std::collections::BTreeMap::<String, i64>::new();
+    for account in list(folder.path(), &["accounts"]).objects() {
+        let currency = account["currency"].as_str().unwrap().to_owned();
+        *sums.entry(currency).or_default() += account["balance_minor"].as_i64().unwrap();
+    }
+    assert_eq!(
+        sums.into_iter().collect::<Vec<_>>(),
+        [("BRL".to_owned(), 0), ("USD".to_owned(), 0)]
+    );
+}
+
+/// One record end to end, and the same events by `parse` with the ledger's key.
+#[test]
+fn a_record_is_shown_end_to_end_and_parse_agrees() {
+    let folder = demo();
+    let run = list(folder.path(), &["records", "payments.ach", "0"]);
+    let [way] = &run.objects()[..] else { panic!("one object: {run:?}") };
+    assert_eq!(way["event"]["index"], 0);
+    assert_eq!(way["outcomes"][0]["kind"], "applied");
+    assert_eq!(way["outcomes"][0]["legs"].as_array().unwrap().len(), 2);
+
+    let rejected = list(folder.path(), &["records", "payments.ach", "22"]).objects();
+    assert_eq!(rejected[0]["event"], Value::Null);
+    assert_eq!(rejected[0]["reject"]["field"], "check digit");
+
+    let mut published = list(folder.path(), &["records", "payments.ach"]).objects();
+    published.sort_by_key(|event| event["index"].as_i64());
+    let parse = ["parse", "demo/ach/payments.ach", "--data", "demo/data"];
+    let mut parsed = batchless::run(folder.path(), &parse).objects();
+    assert_eq!(published.len(), 394);
+    for (published, parsed) in published.iter().zip(&mut parsed) {
+        // A feed is not part of what a file is.
+        parsed["feed"] = published["feed"].clone();
+        assert_eq!(published, parsed);
+    }
+}
+
+/// Events on standard output, what came of the file on standard error; without a ledger nothing is
+/// said that only a ledger knows.
+#[test]
+fn parse_keeps_events_and_verdict_apart() {
+    let folder = demo();
+    let file = "demo/ach/payments.ach";
+    let run = batchless::run(folder.path(), &["parse", file, "--verdict-json"]);
+    assert_eq!(run.code, Some(3), "six records are rejected");
+    let events = run.objects();
+    assert_eq!(events.len(), 394);
+    for key in ["file_id", "account", "sequence"] {
+        assert!(events.iter().all(|event| event[key] == Value::Null), "{key}");
+    }
+    let (last, rejects) = run.stderr.trim_end().rsplit_once('\n').map(|(a, b)| (b, a)).unwrap();
+    assert_eq!(rejects.lines().filter(|line| line.starts_with("rejected: ")).count(), 6);
+    let verdict: Value = serde_json::from_str(last).unwrap();
+    assert_eq!(
+        (&verdict["verdict"], &verdict["records"], &verdict["rejects"]),
+        (&"verified".into(), &400.into(), &6.into())
+    );
+
+    let quiet = batchless::run(folder.path(), &["parse", file, "--output", "none"]);
+    assert_eq!((quiet.code, quiet.stdout.as_str()), (Some(3), ""));
+    let torn = batchless::run(folder.path(), &["parse", "demo/ach/torn.ach", "--output", "none"]);
+    assert_eq!(torn.code, Some(3));
+    assert!(torn.stderr.contains("refused: "), "{}", torn.stderr);
+}
+
+/// The same plan writes the same bytes, and they read as what was planned.
+#[test]
+fn generate_writes_what_parse_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    for (format, more) in [("nacha", &[][..]), ("ipm", &["--encoding", "cp500"])] {
+        let plan = [&["generate", "--format", format, "--records", "50"], more].concat();
+        let to_file = |name: &str| {
+            let run = batchless::run(folder.path(), &[&plan[..], &[name]].concat());
+            assert_eq!(run.code, Some(0), "{run:?}");
+            fs::read(folder.path().join(name)).unwrap()
+        };
+        assert!(to_file("a") == to_file("b"), "{format}");
+        let run = batchless::run(folder.path(), &["parse", "a"]);
+        assert_eq!((run.code, run.objects().len()), (Some(0), 50), "{format}: {}", run.stderr);
+    }
+}
+
+/// What was typed wrong ends with 2, what can't be done with 1, each with one sentence.
+#[test]
+fn exit_codes_tell_usage_from_failure() {
+    let folder = demo();
+    for (arguments, code, words) in [
+        (&[][..], 2, "Usage: batchless"),
+        (&["fils"], 2, "files"),
+        (&["parse", "x", "--format", "swift"], 1, "x can't be read"),
+        (&["parse", "demo/ach/torn.ach", "--format", "swift"], 2, "expected one of nacha, ipm"),
+        (&["parse", "nowhere.ach"], 1, "nowhere.ach can't be read"),
+        (&["parse", "demo"], 1, "demo is a folder"),
+        (&["generate", "--format", "swift"], 2, "expected one of nacha, ipm"),
+        (&["generate", "--format", "nacha", "--records", "0"], 2, "records: expected 1 to"),
+        (&["generate", "--format", "nacha", "--date", "2026-02-30"], 2, "a day of the calendar"),
+        (&["generate", "--format", "nacha", "nowhere/a.ach"], 1, "nowhere/a.ach can't be written"),
+        (&["records", "none.ach", "--data", "demo/data"], 1, "no file is called none.ach"),
+        (&["records", "cards.ipm", "300", "--data", "demo/data"], 1, "records 0 to 299"),
+        (&["accounts", "show", "card:1", "--data", "demo/data"], 1, "no account card:1"),
+        (&["demo", "--keep", "demo"], 2, "demo is there already"),
+        (&["run", "--once"], 2, "no feed is configured"),
+        (
+            &["run", "--inbox", "demo", "--format", "nacha", "--data", "demo/x"],
+            1,
+            "lies in the inbox",
+        ),
+    ] {
+        let run = batchless::run(folder.path(), arguments);
+        assert_eq!(run.code, Some(code), "{arguments:?}: {run:?}");
+        assert!(run.stderr.contains(words), "{arguments:?}: {}", run.stderr);
+        assert_eq!(run.stdout, "", "{arguments:?}");
+    }
+}
+
+/// An account is found by its number, which is not repeated, and by nothing else.
+#[test]
+fn an_account_is_found_by_its_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let inbox = folder.path().join("in");
+    fs::create_dir(&inbox).unwrap();
+    let file = ["generate", "--format", "ipm", "--records", "1", "in/one.ipm"];
+    assert_eq!(batchless::run(folder.path(), &file).code, Some(0));
+    let run = ["run", "--inbox", "in", "--format", "ipm", "--data", "data", "--once"];
+    assert_eq!(batchless::run(folder.path(), &run).code, Some(0));
+    // The number stands in the file: DE 2 with its length before it.
+    let bytes = fs::read(inbox.join("one.ipm")).unwrap();
+    let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
+    let digits =
+        |at: usize| text.get(at..at + 16).filter(|t| t.bytes().all(|b| b.is_ascii_digit()));
+    let found = text.match_indices("16").filter_map(|(at, _)| digits(at + 2)).any(|number| {
+        let number = format!("card:{number}");
+        let show = ["accounts", "show", "--number", &number];
+        let shown = list_data(folder.path(), &show);
+        assert!(!shown.stdout.contains(&number) && !shown.stderr.contains(&number), "{shown:?}");
+        shown.code == Some(0)
+    });
+    assert!(found, "no number of the file is an account");
+}
+
+fn list_data(folder: &Path, command: &[&str]) -> Run {
+    batchless::run(folder, &[command, &["--data", "data", "--output", "json"]].concat())
+}
