@@ -31,7 +31,7 @@ impl Encoding {
         u8::try_from(at).unwrap_or_default()
     }
 
-    /// True where the page has no such character, or it is a control: neither is ever part of text.
+    /// True where the page has this character and it is no control, so that it may be part of text.
     pub(crate) fn is_text(self, character: u8) -> bool {
         matches!(character, 0x20..=0x7e) || (character >= 0xa0 && self != Self::Ascii)
     }
@@ -114,4 +114,41 @@ const fn differing(differences: &[(u8, u8)]) -> Page {
         byte += 1;
     }
     page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pages_differ_at_eleven_bytes_only() {
+        let differing: Vec<usize> = (0..256)
+            .filter(|byte| CP037[*byte] != CP500[*byte] || CP037[*byte] != CP1047[*byte])
+            .collect();
+        let expected = [0x15, 0x25, 0x4a, 0x4f, 0x5a, 0x5f, 0xad, 0xb0, 0xba, 0xbb, 0xbd];
+        assert_eq!(differing, expected);
+    }
+
+    #[test]
+    fn digits_letters_and_the_backslash_are_where_the_pages_have_them() {
+        for encoding in [Encoding::Cp037, Encoding::Cp500, Encoding::Cp1047] {
+            let page = encoding.page().unwrap();
+            assert_eq!([page[0xf0], page[0xf9], page[0xc1], page[0xe9]], *b"09AZ");
+            assert_eq!([page[0x81], page[0xa9], page[0x40], page[0xe0]], *b"az \\");
+            for character in 0..=255 {
+                assert_eq!(page[usize::from(encoding.byte(character))], character);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_becomes_a_question_mark() {
+        let shown = |encoding: Encoding, text: &[u8]| {
+            let mut into = String::new();
+            encoding.push_text(&mut into, text);
+            into
+        };
+        assert_eq!(shown(Encoding::Latin1, b"S\xc3O\n"), "SÃO?");
+        assert_eq!(shown(Encoding::Ascii, b"S\xc3O\n"), "S?O?");
+    }
 }

@@ -24,6 +24,7 @@ mod elements;
 mod subelements;
 mod kinds;
 mod mapping;
+mod logical;
 
 use schemas::arrival::Reason;
 use schemas::file::ControlTotal;
@@ -32,9 +33,10 @@ use serde::{Deserialize, Serialize};
 use self::elements::{Fault, Spans};
 use self::framing::Next;
 use self::kinds::Meaning;
+use self::logical::refusal;
 use self::mapping::{FellBack, Mapping, Message};
 use self::subelements::Subelements;
-use super::layout::{masked, number, trim};
+use super::layout::number;
 use super::{
     Control, Detected, Draft, Encoding, FormatReader, Framing, Refusal, Reject, Settings, Step,
     Summary,
@@ -272,38 +274,9 @@ impl Ipm {
             return done.map(|()| None).map_err(|refusal| self.here(refusal));
         }
 
-        let place = &mut self.place;
-        let Some(logical) = &mut place.logical else {
-            let reason = Reason::new("file_header_missing")
-                .expected_found("a file header (1644/697) before other messages", "a message");
-            return Err(self.here(Refusal::new(reason)));
-        };
-        draft.clear("mastercard");
-        draft.place(place.next_index, advanced(place.offset, skipped), advanced(0, length), None);
-        let control = control(&self.spans, &self.text, found.is_ok());
-        draft.control = control.unwrap_or_default();
-        logical.count = logical.count.saturating_add(1);
-        logical.sum_unknown |= control.is_none();
-        logical.sum = logical.sum.saturating_add(draft.control.unsigned);
-        let numbered = match self.spans.get(&self.text, 71) {
-            None => found.is_err(),
-            Some(digits) => match number(digits) {
-                Some(number) if number > logical.last_number => {
-                    logical.last_number = number;
-                    true
-                }
-                Some(_) => {
-                    let mut reason = Reason::new("message_numbers_not_ascending");
-                    reason.field = Some(elements::name(71).to_owned());
-                    let last = logical.last_number;
-                    let reason = reason.expected_found(format!("more than {last}"), "no more");
-                    return Err(self.here(Refusal::new(reason)));
-                }
-                None => false,
-            },
-        };
-        place.next_index = place.next_index.saturating_add(1);
-
+        let (control, is_numbered) = self.count(skipped, length, found.is_ok(), draft)?;
+        let mti = self.text.get(..4).unwrap_or_default();
+        let function = self.spans.get(&self.text, 24).unwrap_or_default();
         let mut code = |part: &[u8]| self.mapping.encoding.push_text(&mut draft.record.code, part);
         if found.is_ok() {
             code(mti);
@@ -312,7 +285,7 @@ impl Ipm {
         }
         let read = match found {
             Err(fault) => Err(fault),
-            Ok(()) if !numbered => Err(Fault::new(
+            Ok(()) if !is_numbered => Err(Fault::new(
                 "message_number",
                 elements::name(71),
                 "a message number in digits",
@@ -335,6 +308,7 @@ impl Ipm {
         draft.close();
         Ok(Some(match read {
             Ok(FellBack(fell_back)) => {
+                let place = &mut self.place;
                 place.fell_back = place.fell_back.saturating_add(i64::from(fell_back));
                 Step::Record
             }
@@ -348,102 +322,49 @@ impl Ipm {
         }))
     }
 
-    /// Takes a file header or trailer.
-    fn structure(&mut self, is_header: bool) -> Result<(), Refusal> {
-        let subelements = Subelements::find(&self.spans, &self.text).map_err(refusal)?;
-        let id = trim(subelements.file_id.unwrap_or_default());
-        let mut identifier = String::new();
-        self.mapping.encoding.push_text(&mut identifier, id);
-        let sequence = self.spans.get(&self.text, 71).and_then(number);
+    /// Places a message that is a record, and counts it: gives what it adds to the file's sum, where
+    /// that can be read, and whether it has the message number that it needs.
+    fn count(
+        &mut self,
+        skipped: usize,
+        length: usize,
+        is_whole: bool,
+        draft: &mut Draft,
+    ) -> Result<(Option<Control>, bool), Refusal> {
         let place = &mut self.place;
-        if is_header {
-            if place.logical.is_some() {
-                return Err(field("file_trailer_missing", "1644/695", "a trailer", "a header"));
-            }
-            if identifier.is_empty() {
-                return Err(field("file_id_missing", "PDS 0105 file ID", "a file ID", "none"));
-            }
-            if sequence != Some(1) {
-                return Err(field("message_number", elements::name(71), "1", "another number"));
-            }
-            if place.logical_files >= LOGICAL_FILES_MAX {
-                let expected = format!("at most {LOGICAL_FILES_MAX} logical files");
-                return Err(field("too_many_logical_files", "1644/697", &expected, "more"));
-            }
-            if place.identifier.is_none() {
-                place.identifier = Some(identifier.clone());
-            }
-            place.logical = Some(Logical {
-                id: identifier,
-                count: 1,
-                last_number: 1,
-                sum: 0,
-                sum_unknown: false,
-            });
-            return Ok(());
-        }
-        let Some(logical) = place.logical.take() else {
-            return Err(field("file_header_missing", "1644/697", "a header", "a trailer"));
+        let Some(logical) = &mut place.logical else {
+            let reason = Reason::new("file_header_missing")
+                .expected_found("a file header (1644/697) before other messages", "a message");
+            return Err(self.here(Refusal::new(reason)));
         };
-        if identifier != logical.id {
-            let expected = "the file ID of the header";
-            return Err(field("file_id_differs", "PDS 0105 file ID", expected, "another"));
-        }
-        if sequence.is_none_or(|sequence| sequence <= logical.last_number) {
-            let expected = format!("more than {}", logical.last_number);
-            return Err(field(
-                "message_numbers_not_ascending",
-                elements::name(71),
-                &expected,
-                "no more",
-            ));
-        }
-        let count = logical.count.saturating_add(1);
-        let checksum = agree(
-            "PDS 0301 file amount checksum",
-            subelements.checksum,
-            logical.sum,
-            !logical.sum_unknown,
-        )?;
-        let count = agree("PDS 0306 file message count", subelements.count, count, true)?;
-        let overflow = || field("total_too_large", "PDS 0301", "64 bits", "more");
-        place.claimed = place.claimed.checked_add(checksum.claimed).ok_or_else(overflow)?;
-        place.control_totals.extend([checksum, count]);
-        place.logical_files = place.logical_files.saturating_add(1);
-        Ok(())
-    }
-
-    /// The messages are over.
-    fn over(&mut self, terminated: bool) -> Result<(), Refusal> {
-        if self.place.logical.is_some() || self.place.logical_files == 0 {
-            let found = field("truncated", "1644/695", "a file trailer", "the end of the messages");
-            return Err(self.here(found));
-        }
-        let place = &mut self.place;
-        place.is_over = true;
-        if !terminated {
-            let reason = Reason::new("terminator_missing");
-            place
-                .warnings
-                .push(reason.expected_found("a length of 0 behind the last message", "none"));
-        }
-        if place.fell_back > 0 {
-            let mut reason = Reason::new("billing_amount_missing");
-            reason.field = Some(elements::name(6).to_owned());
-            place.warnings.push(reason.expected_found(
-                "an amount in the cardholder's currency",
-                format!("none in {} records: their transaction amount is posted", place.fell_back),
-            ));
-        }
-        place.summary = Some(Summary {
-            identifier: place.identifier.clone(),
-            control_totals: std::mem::take(&mut place.control_totals),
-            claimed_debits: None,
-            claimed_credits: None,
-            claimed_unsigned: Some(place.claimed),
-            warnings: std::mem::take(&mut place.warnings),
-        });
-        Ok(())
+        draft.clear("mastercard");
+        draft.place(place.next_index, advanced(place.offset, skipped), advanced(0, length), None);
+        let control = control(&self.spans, &self.text, is_whole);
+        draft.control = control.unwrap_or_default();
+        logical.count = logical.count.saturating_add(1);
+        logical.sum_unknown |= control.is_none();
+        logical.sum = logical.sum.saturating_add(draft.control.unsigned);
+        let is_numbered = match self.spans.get(&self.text, 71) {
+            // Of a message that is damaged, no number is believed.
+            _ if !is_whole => true,
+            None => false,
+            Some(digits) => match number(digits) {
+                Some(number) if number > logical.last_number => {
+                    logical.last_number = number;
+                    true
+                }
+                Some(_) => {
+                    let mut reason = Reason::new("message_numbers_not_ascending");
+                    reason.field = Some(elements::name(71).to_owned());
+                    let last = logical.last_number;
+                    let reason = reason.expected_found(format!("more than {last}"), "no more");
+                    return Err(self.here(Refusal::new(reason)));
+                }
+                None => false,
+            },
+        };
+        place.next_index = place.next_index.saturating_add(1);
+        Ok((control, is_numbered))
     }
 
     /// The refusal, placed at the message that is being read.
@@ -464,36 +385,6 @@ fn control(spans: &Spans, text: &[u8], is_whole: bool) -> Option<Control> {
         None if (5..128).any(|bit| spans.get(text, bit).is_some()) => Some(Control::default()),
         None => None,
     }
-}
-
-/// Compares a total of the trailer with what was counted.
-fn agree(
-    name: &'static str,
-    stated: Option<&[u8]>,
-    seen: i64,
-    proven: bool,
-) -> Result<ControlTotal, Refusal> {
-    let Some(digits) = stated else {
-        return Err(field("control_total_missing", name, "a total in the trailer", "none"));
-    };
-    let Some(claimed) = number(digits) else {
-        return Err(field("not_digits", name, "digits", &masked(digits)));
-    };
-    if claimed == seen || (!proven && claimed > seen) {
-        return Ok(ControlTotal { name: name.to_owned(), claimed, seen, proven });
-    }
-    let expected = format!("{seen} as counted");
-    Err(field("totals_differ", name, &expected, &format!("{claimed} as stated")))
-}
-
-fn field(code: &str, field: &str, expected: &str, found: &str) -> Refusal {
-    let mut reason = Reason::new(code).expected_found(expected, found);
-    reason.field = Some(field.to_owned());
-    Refusal::new(reason)
-}
-
-fn refusal(fault: Fault) -> Refusal {
-    field(fault.reason, fault.field, &fault.expected, &fault.found)
 }
 
 fn advanced(offset: i64, bytes: usize) -> i64 {

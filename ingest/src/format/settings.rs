@@ -159,3 +159,46 @@ words! {
         Transaction = "transaction",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_changes_the_digest() {
+        let base = Settings {
+            format: String::from("ipm"),
+            encoding: Encoding::Cp500,
+            framing: Framing::Auto,
+            side: Side::Issuer,
+            posted: Posted::Billing,
+            record_bytes_max: 6_000,
+        };
+        let digests: std::collections::BTreeSet<String> = [
+            base.clone(),
+            Settings { format: String::from("nacha"), ..base.clone() },
+            Settings { encoding: Encoding::Cp037, ..base.clone() },
+            Settings { framing: Framing::Vbs, ..base.clone() },
+            Settings { side: Side::Acquirer, ..base.clone() },
+            Settings { posted: Posted::Transaction, ..base.clone() },
+            Settings { record_bytes_max: 6_001, ..base.clone() },
+        ]
+        .iter()
+        .map(Settings::digest)
+        .collect();
+        assert_eq!(digests.len(), 7);
+        // Pinned: files in flight are bound to it.
+        let expected = "536d09b7aa28c6d26fdc47f9bd4a9829ec0fa7b776efa7f062c34e727efaaecd";
+        assert_eq!(base.digest(), expected);
+    }
+
+    #[test]
+    fn an_unknown_word_is_told_the_known_ones() {
+        let error = "ebcdic".parse::<Encoding>().unwrap_err();
+        let expected = "expected one of ascii, latin1, cp037, cp500, cp1047, found \"ebcdic\"";
+        assert_eq!(error.to_string(), expected);
+        for word in Framing::WORDS {
+            assert_eq!(word.parse::<Framing>().unwrap().to_string(), *word);
+        }
+    }
+}
