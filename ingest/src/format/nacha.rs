@@ -28,6 +28,7 @@ mod structure;
 use schemas::arrival::Reason;
 use serde::{Deserialize, Serialize};
 
+use self::codes::EntryClass;
 use self::entry::{Addenda, BatchHeader};
 use self::layout::file_header;
 use self::line::{Cut, Cutter, Line, Next, Peek};
@@ -181,30 +182,10 @@ impl Nacha {
                 refusal(missing, "record type", "a header before the first entry", "an entry"),
             ));
         };
-        let mut addenda = Addenda::default();
-        let mut length = line.skipped.saturating_add(line.length);
-        let mut lines = line.lines_skipped.saturating_add(1);
-        loop {
-            let rest = input.get(length..).unwrap_or_default();
-            match self.cutter.peek(rest, end_of_content).map_err(|at| self.here(at))? {
-                Peek::More if length > self.cutter.bytes_max => return Err(self.too_long(line)),
-                Peek::More => return Ok(None),
-                Peek::Character(b'7') => (),
-                Peek::Character(_) | Peek::End => break,
-            }
-            match self.cutter.next(rest, end_of_content).map_err(|at| self.here(at))? {
-                Next::Line(line) => {
-                    addenda.push(&line, class, self.cutter.encoding);
-                    length = length.saturating_add(line.skipped).saturating_add(line.length);
-                    lines = lines.saturating_add(line.lines_skipped).saturating_add(1);
-                }
-                Next::More | Next::End => return Ok(None),
-            }
-            if length > self.cutter.bytes_max {
-                return Err(self.too_long(line));
-            }
-        }
-
+        let Some((addenda, length, lines)) = self.addenda(line, class, input, end_of_content)?
+        else {
+            return Ok(None);
+        };
         draft.clear("ach");
         draft.place(
             place.next_index,
@@ -239,6 +220,41 @@ impl Nacha {
             }),
         };
         Ok(Some((length, step)))
+    }
+
+    /// Takes the addenda behind the entry of `line`, and the bytes and lines of both together; none
+    /// where they aren't all there.
+    fn addenda(
+        &self,
+        line: &Line,
+        class: &EntryClass,
+        input: &[u8],
+        end_of_content: bool,
+    ) -> Result<Option<(Addenda, usize, i64)>, Refusal> {
+        let mut addenda = Addenda::default();
+        let mut length = line.skipped.saturating_add(line.length);
+        let mut lines = line.lines_skipped.saturating_add(1);
+        loop {
+            let rest = input.get(length..).unwrap_or_default();
+            match self.cutter.peek(rest, end_of_content).map_err(|at| self.here(at))? {
+                Peek::More if length > self.cutter.bytes_max => return Err(self.too_long(line)),
+                Peek::More => return Ok(None),
+                Peek::Character(b'7') => (),
+                Peek::Character(_) | Peek::End => break,
+            }
+            match self.cutter.next(rest, end_of_content).map_err(|at| self.here(at))? {
+                Next::Line(line) => {
+                    addenda.push(&line, class, self.cutter.encoding);
+                    length = length.saturating_add(line.skipped).saturating_add(line.length);
+                    lines = lines.saturating_add(line.lines_skipped).saturating_add(1);
+                }
+                Next::More | Next::End => return Ok(None),
+            }
+            if length > self.cutter.bytes_max {
+                return Err(self.too_long(line));
+            }
+        }
+        Ok(Some((addenda, length, lines)))
     }
 
     /// The content is over: `rest` bytes of blank lines are left.
