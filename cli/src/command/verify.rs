@@ -10,14 +10,14 @@ use schemas::codec::{Codec, EventType};
 use schemas::file::{File, FileState};
 use schemas::ledger::Ledger;
 use schemas::outcome::Outcome;
-use schemas::{Currency, Direction, Sums, Topic};
+use schemas::{Currency, Direction, Topic};
 use serde::Serialize;
 use topic::Log as _;
 
-use super::accounts::{self, BalanceSums};
+use super::accounts;
 use super::books::{Books, BooksFlags, block_on};
 use super::{Ending, Failure};
-use crate::output::{self, Column, Row, amount};
+use crate::output::{self, Column, Output, Row};
 
 /// What `verify` is told.
 #[derive(Args, Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct VerifyFlags {
 }
 
 /// A check as it prints. The keys are a contract.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct CheckRow {
     pub(crate) check: String,
     pub(crate) ok: bool,
@@ -52,6 +52,10 @@ impl Row for CheckRow {
 struct Checks(Vec<CheckRow>);
 
 impl Checks {
+    fn add(&mut self, check: String, ok: bool, expected: String, found: String) {
+        self.0.push(CheckRow { check, ok, expected, found });
+    }
+
     fn equal(&mut self, check: impl Into<String>, expected: impl ToString, found: impl ToString) {
         let (expected, found) = (expected.to_string(), found.to_string());
         self.0.push(CheckRow { check: check.into(), ok: expected == found, expected, found });
@@ -61,9 +65,24 @@ impl Checks {
 pub(crate) fn run(flags: &VerifyFlags) -> Result<Ending, Failure> {
     let books = Books::open(&flags.books)?;
     let checks = block_on(checks(&books, flags.file.as_deref()))?;
-    output::print_rows(flags.books.output, &checks)?;
+    if flags.books.output == Output::Json {
+        output::print_rows(Output::Json, &checks)?;
+    } else {
+        print_table(checks.as_slice())?;
+    }
     let all_ok = checks.iter().all(|check| check.ok);
     Ok(if all_ok { Ending::Well } else { Ending::Findings })
+}
+
+/// What people want to see: what is off, and what is not about a single shard.
+fn print_table(checks: &[CheckRow]) -> anyhow::Result<()> {
+    let is_of_a_shard =
+        |check: &CheckRow| check.check.starts_with("shard ") || check.check.contains(" on shard ");
+    let shown = checks.iter().filter(|check| !check.ok || !is_of_a_shard(check));
+    let shown: Vec<CheckRow> = shown.cloned().collect();
+    output::print_rows(Output::Table, &shown)?;
+    let (all, off) = (checks.len(), checks.iter().filter(|check| !check.ok).count());
+    super::print(&format!("{all} checks, those of single shards among them: {off} off\n"))
 }
 
 /// Every check; of one file only those of that file.
@@ -77,6 +96,10 @@ pub(crate) async fn checks(books: &Books, wanted: Option<&str>) -> anyhow::Resul
         check_file(books, file, &mut checks).await?;
     }
     if wanted.is_none() {
+        let mut view = books.store()?.view().await?;
+        for check in processors::verify::store(&mut view).await? {
+            checks.add(check.name, check.ok, check.expected, check.found);
+        }
         check_ledger(books, &mut checks).await?;
         check_postings(books, &mut checks).await?;
     }
@@ -124,41 +147,18 @@ async fn check_file(books: &Books, file: &File, checks: &mut Checks) -> anyhow::
             checks.equal(name(&format!("{what} stated and published")), stated, counted);
         }
     }
-    check_runs(books, file, checks).await
-}
-
-/// What the store has of a file, against what was pinned and published.
-async fn check_runs(books: &Books, file: &File, checks: &mut Checks) -> anyhow::Result<()> {
     let mut view = books.store()?.view().await?;
-    let runs = view.runs_of(file.file_id).await?;
-    let done: i64 = runs.iter().map(|(_, run)| run.applied + run.rejected).sum();
-    let what = format!("{}: events published and applied or rejected", file.object);
-    checks.equal(what, file.checkpoint.published, done);
-    let mut store_sums = Sums::new();
-    for (shard, run) in &runs {
-        let pinned = usize::try_from(*shard).ok().and_then(|at| file.verdict.shard_events.get(at));
-        let pinned = pinned.copied().unwrap_or_default();
-        if pinned != run.next_sequence {
-            let what = format!("{}: events on shard {shard}", file.object);
-            checks.equal(what, pinned, run.next_sequence);
-        }
-        for sums in [&run.applied_sums, &run.rejected_sums] {
-            store_sums.merge(sums)?;
-        }
+    for check in processors::verify::file(&mut view, file).await? {
+        // People know the file by its name.
+        let what = check.name.split_once(": ").map_or(check.name.as_str(), |(_, what)| what);
+        checks.add(name(what), check.ok, check.expected, check.found);
     }
-    for sum in file.checkpoint.sums.iter() {
-        let of_store =
-            store_sums.iter().find(|s| (s.currency, s.exponent) == (sum.currency, sum.exponent));
-        let show = |debits: i64, credits: i64| {
-            let show = |minor: i64| amount(i128::from(minor), sum.exponent);
-            format!("-{} +{}", show(debits), show(credits))
-        };
-        let found = of_store.map_or((0, 0), |sum| (sum.debits_minor, sum.credits_minor));
-        checks.equal(
-            format!("{}: {} published and applied or rejected", file.object, sum.currency),
-            show(sum.debits_minor, sum.credits_minor),
-            show(found.0, found.1),
-        );
+    for (shard, pinned) in (0_u32..).zip(&verdict.shard_events) {
+        let at = usize::try_from(shard).unwrap_or(usize::MAX);
+        let events = published.sequences.get(at).copied().unwrap_or_default();
+        if *pinned != events {
+            checks.equal(name(&format!("events pinned for shard {shard}")), pinned, events);
+        }
     }
     Ok(())
 }
@@ -210,9 +210,7 @@ async fn check_postings(books: &Books, checks: &mut Checks) -> anyhow::Result<()
     // The store is looked at first: what is published later is passed over.
     let shards = books.store()?.view().await?.shards().await?;
     let mut stored: HashMap<(String, Currency, i32), Counters> = HashMap::new();
-    let mut sums = BalanceSums::new();
     accounts::each(books, |account| {
-        accounts::add(&mut sums, account)?;
         for balance in &account.balances {
             let key = (account.name.to_string(), balance.currency, balance.exponent);
             let counters = Counters {
@@ -225,13 +223,6 @@ async fn check_postings(books: &Books, checks: &mut Checks) -> anyhow::Result<()
         Ok(())
     })
     .await?;
-    for ((currency, exponent), sum) in &sums {
-        checks.equal(
-            format!("sum of all balances in {currency}"),
-            amount(0, *exponent),
-            amount(*sum, *exponent),
-        );
-    }
     let mut posted = Posted::default();
     for shard in &shards {
         posted.read(books, shard).await?;
