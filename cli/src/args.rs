@@ -34,7 +34,8 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Sends sample files through the whole pipeline in a temporary directory, and shows the result.
+    /// Sends sample files through the whole pipeline in a temporary directory, and shows the
+    /// result.
     Demo(DemoFlags),
     /// Watches the feeds, publishes their files and applies their records, until told to stop.
     Run(RunFlags),

@@ -222,3 +222,35 @@ fn an_account_is_found_by_its_number() {
 fn list_data(folder: &Path, command: &[&str]) -> Run {
     batchless::run(folder, &[command, &["--data", "data", "--output", "json"]].concat())
 }
+
+/// The README's examples do what they say: the quick start runs, the configuration can be used.
+#[test]
+fn the_examples_of_the_readme_run() {
+    let readme = include_str!("../../README.md");
+    let start = readme.split("## Quick start").nth(1).unwrap();
+    let block = |language: &str, nth: usize| {
+        let fence = format!("```{language}\n");
+        start.split(&fence).nth(nth).unwrap().split("```").next().unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut ran = 0;
+    for line in block("", 1).lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match &words[..] {
+            ["mkdir", name] => fs::create_dir(folder.path().join(name)).unwrap(),
+            ["batchless", arguments @ ..] => {
+                let run = batchless::run(folder.path(), arguments);
+                assert!(matches!(run.code, Some(0 | 3)), "{line}: {run:?}");
+                ran += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(ran >= 7, "{ran} commands");
+    fs::write(folder.path().join("batchless.toml"), block("toml", 1)).unwrap();
+    for name in ["inbox/ach", "inbox/cards"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    let check = ["config", "check", "--config", "batchless.toml"];
+    assert_eq!(batchless::run(folder.path(), &check).code, Some(0));
+}

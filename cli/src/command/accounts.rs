@@ -39,8 +39,7 @@ enum AccountsCommand {
     Show {
         /// Its id, such as card:5f0c… or clearing:ach#7.
         account: Option<String>,
-        /// Its number, with the scheme before a colon: card:<digits>, ach:<routing number>:<number>.
-        /// It is only used to compute the id.
+        /// Its number, as card:<digits> or ach:<routing number>:<account number>.
         #[arg(long, value_name = "SCHEME:NUMBER", conflicts_with = "account")]
         number: Option<String>,
         #[command(flatten)]
