@@ -1,7 +1,7 @@
 //! Containers: what a file's content is packed in.
 //!
-//! A decoder is a state machine without I/O: packed bytes in, content out, under two limits, so that
-//! a small object never becomes endless content.
+//! A decoder is a state machine without I/O: packed bytes in, content out, under two limits, so
+//! that a small object never becomes endless content.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
 

@@ -1,5 +1,5 @@
-//! Who is next for a place: the one that waits longest, but the last free place is for the smallest,
-//! so that a small file is never held up by huge ones.
+//! Who is next for a place: the one that waits longest, but the last free place is for the
+//! smallest, so that a small file is never held up by huge ones.
 
 /// What waits for a place, in the order in which it came.
 #[derive(Debug)]

@@ -100,7 +100,8 @@ macro_rules! formats {
             fn resume(settings: &Settings, state: &[u8]) -> Result<Self, ResumeError> {
                 match settings.format.as_str() {
                     $( <$reader>::NAME => {
-                        let reader = <$reader>::resume(settings, state).map_err(ResumeError::State)?;
+                        let reader = <$reader>::resume(settings, state);
+                        let reader = reader.map_err(ResumeError::State)?;
                         Ok(Self::$variant(Box::new(reader)))
                     } )+
                     _ => Self::new(settings),

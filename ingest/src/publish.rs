@@ -1,8 +1,8 @@
 //! The owner of files: publishes each verified file chunk by chunk, and reconciles it.
 //!
-//! One task owns partition p of `commands` and of `files`. Its state is a row per file; each publish
-//! holds events, the row *with the checkpoint*, and the position in `commands` that it answers, so
-//! that the position and what it covers are one fact.
+//! One task owns partition p of `commands` and of `files`. Its state is a row per file; each
+//! publish holds events, the row *with the checkpoint*, and the position in `commands` that it
+//! answers, so that the position and what it covers are one fact.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! The task that splits one file: reads its blocks, makes chunks, and hands them to the file's owner.
+//! The task that splits one file: reads its blocks, makes chunks, and hands them to the file's
+//! owner.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,8 @@ use crate::content::{self, Blocks};
 use crate::feed::Config;
 use crate::split::{Broken, Chunk, Next, Split};
 
-/// How many chunks of one file may be made and not yet published: one on its way, one in the making.
-/// More would let a large file crowd out the others.
+/// How many chunks of one file may be made and not yet published: one on its way, one in the
+/// making. More would let a large file crowd out the others.
 const CHUNKS_AHEAD: usize = 2;
 
 /// How many events the shards may lag before a large file's next chunk waits: some seconds of work

@@ -1,5 +1,5 @@
-//! Both owners of ingest over the memory log: from a dropped object to a reconciled file, with every
-//! publish failing once in each of its ways.
+//! Both owners of ingest over the memory log: from a dropped object to a reconciled file, with
+//! every publish failing once in each of its ways.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 

@@ -275,8 +275,8 @@ impl Accounts {
     }
 
     /// Gives what differs from the store to `account` and `balance` (with the version that the
-    /// store has, 0 for none), each account once, sorted by name so that neighbours in the store are
-    /// written together; from here on all of it is taken to be in the store.
+    /// store has, 0 for none), each account once, sorted by name so that neighbours in the store
+    /// are written together; from here on all of it is taken to be in the store.
     pub fn take_changes(
         &mut self,
         mut account: impl FnMut(&Account),

@@ -33,7 +33,8 @@ pub enum Error {
     /// The topic knows more than the store.
     #[error(
         "expected outcomes below {next_number} in partition {shard} of postings, found \
-         {published}: the store is older than the log (was a copy restored?); rebuild it from the topic postings"
+         {published}: the store is older than the log (was a copy restored?); rebuild it from \
+         the topic postings"
     )]
     StoreIsOlder {
         /// The shard.

@@ -50,7 +50,8 @@ impl AccountText {
     }
 
     /// The label that may travel: `****` and the last four digits, where the last part of the text
-    /// has nine digits or more; else none, because four of eight digits would be half of the number.
+    /// has nine digits or more; else none, because four of eight digits would be half of the
+    /// number.
     pub fn label(&self) -> Option<String> {
         let number = self.0.rsplit(':').next()?;
         let digits = number.bytes().filter(u8::is_ascii_digit);
@@ -81,7 +82,8 @@ impl fmt::Display for AccountText {
 /// An account of a customer: its scheme and the keyed token of its number, such as `card:5f0c…`.
 ///
 /// - The scheme is one to eight lower-case ASCII letters.
-/// - The token is the first 128 bits of HMAC-SHA-256 over the canonical text under the ledger's key.
+/// - The token is the first 128 bits of HMAC-SHA-256 over the canonical text under the ledger's
+///   key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountId {
     scheme: [u8; 8],

@@ -70,7 +70,9 @@ macro_rules! events {
             /// Its newest schema, as it stands in `avro/`.
             pub fn schema_text(self) -> &'static str {
                 match self {
-                    $(Self::$name => include_str!(concat!("../avro/", stringify!($name), ".avsc")),)+
+                    $(Self::$name => {
+                        include_str!(concat!("../avro/", stringify!($name), ".avsc"))
+                    })+
                 }
             }
         }

@@ -6,7 +6,8 @@ use crate::{AccountId, Currency, Date, Direction, Kind};
 
 /// The first 64 bits of SHA-256 over account, kind, direction, amount, currency and value date.
 ///
-/// Each part is closed by 0x1f, which none of them holds, so that no two lists of parts run together.
+/// Each part is closed by 0x1f, which none of them holds, so that no two lists of parts run
+/// together.
 pub fn fingerprint(
     account: Option<&AccountId>,
     kind: &Kind,

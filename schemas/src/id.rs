@@ -6,7 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-/// The SHA-256 of a file's content, taken inside its container: `x.ach.gz` has the digest of `x.ach`.
+/// The SHA-256 of a file's content, taken inside its container: `x.ach.gz` has the digest of
+/// `x.ach`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
 
@@ -157,7 +158,8 @@ mod tests {
 
     #[test]
     fn the_file_id_is_what_the_design_says() {
-        // Worked out with: printf 'main\0\0\0\0\0' > m; printf '' | sha256sum | xxd -r -p >> m; sha256sum m
+        // Worked out with: printf 'main\0\0\0\0\0' > m
+        // printf '' | sha256sum | xxd -r -p >> m; sha256sum m
         let empty = Digest(Sha256::digest(b"").into());
         let mut text = b"main\0\0\0\0\0".to_vec();
         text.extend_from_slice(&empty.0);

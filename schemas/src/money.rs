@@ -21,7 +21,8 @@ impl Currency {
         letters.iter().all(u8::is_ascii_uppercase).then_some(Self(letters))
     }
 
-    /// The currency of an ISO 4217 numeric code and its exponent; none where ISO lists no such code.
+    /// The currency of an ISO 4217 numeric code and its exponent; none where ISO lists no such
+    /// code.
     pub fn from_numeric(code: u16) -> Option<(Self, u8)> {
         let listed = iso_currency::Currency::from_numeric(code)?;
         let exponent = u8::try_from(listed.exponent()?).ok()?;

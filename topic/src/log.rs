@@ -131,7 +131,8 @@ pub struct Assignment<R> {
     pub partition: u32,
     /// Under which the member publishes positions of this partition.
     pub membership: Membership,
-    /// Its messages. It begins at the group's position, or at the first message where there is none.
+    /// Its messages. It begins at the group's position, or at the first message where there is
+    /// none.
     pub messages: R,
 }
 

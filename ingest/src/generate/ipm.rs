@@ -15,8 +15,8 @@ const PROCESSOR: &str = "00000012940";
 /// The first six digits of test cards.
 const ISSUER: &str = "541333";
 
-/// MTI, function code, first digits of the processing code, whether it is a reversal; of how many in
-/// a hundred.
+/// MTI, function code, first digits of the processing code, whether it is a reversal; of how many
+/// in a hundred.
 #[rustfmt::skip]
 const MIX: &[(u64, &str, &str, &str, bool)] = &[
     (80, "1240", "200", "00", false), // purchase

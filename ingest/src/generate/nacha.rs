@@ -1,4 +1,5 @@
-//! NACHA files: batches of up to a thousand entries, credits and debits, some prenotes, some addenda.
+//! NACHA files: batches of up to a thousand entries, credits and debits, some prenotes, some
+//! addenda.
 
 use std::io::Write;
 

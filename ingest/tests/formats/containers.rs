@@ -97,7 +97,8 @@ proptest! {
         let at = at.index(packed.len());
         packed[at] ^= 1 << bit;
         match decode_in_pieces(&packed, size) {
-            // Time and system in the header, and what fills the last byte of the blocks, mean nothing.
+            // Time and system in the header, and what fills the last byte of the blocks, mean
+            // nothing.
             Ok(found) => prop_assert!(found == content && (at < 10 || at + 9 == packed.len())),
             Err(_) => prop_assert!(true),
         }

@@ -20,7 +20,8 @@ struct Sample {
     whole: Whole,
 }
 
-/// Every format, page and framing, with some bad records, each larger than what detection waits for.
+/// Every format, page and framing, with some bad records, each larger than what detection waits
+/// for.
 static SAMPLES: LazyLock<Vec<Sample>> = LazyLock::new(|| {
     [
         ("nacha", Encoding::Ascii, Framing::Auto),

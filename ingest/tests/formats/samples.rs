@@ -40,8 +40,8 @@ fn samples(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The settings of the feed that a sample is dropped into: by its ending its format, by its name its
-/// page, where that is not ASCII.
+/// The settings of the feed that a sample is dropped into: by its ending its format, by its name
+/// its page, where that is not ASCII.
 fn feed(path: &Path) -> Settings {
     let name = path.file_name().unwrap().to_str().unwrap();
     let format = if name.contains(".ipm") { "ipm" } else { "nacha" };

@@ -45,7 +45,8 @@ pub async fn a_revocation_waits_for_its_acknowledgement<S: Subject>(
                 Change::Assigned(_) => (),
             },
             change = second.next() => {
-                return Err(Broken(format!("expected a revocation first, found {}", name(&change?))));
+                let found = name(&change?);
+                return Err(Broken(format!("expected a revocation first, found {found}")));
             }
         }
     };

@@ -191,8 +191,8 @@ fn push_amount(role: &'static str, amount: Option<Money>, draft: &mut Draft) {
     }
 }
 
-/// PDS 0146 repeats type 2, processing 2, settlement 2, currency 3, amount 12, and the last two once
-/// more in the currency of reconciliation, which is not kept.
+/// PDS 0146 repeats type 2, processing 2, settlement 2, currency 3, amount 12, and the last two
+/// once more in the currency of reconciliation, which is not kept.
 fn fees_of(message: &Message<'_>, fees: &[u8], draft: &mut Draft) -> Result<(), Fault> {
     const FIELD: &str = "PDS 0146 amounts, transaction fee";
     let rows = fees.chunks_exact(36);
