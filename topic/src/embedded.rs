@@ -191,19 +191,24 @@ impl EmbeddedLog {
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let reads = Reads { path: path.to_owned(), idle: Mutex::default() };
-        let layout = reads.with(|connection| {
-            let identity = sql::identity(connection)?;
-            check_identity(path, &identity)?;
-            let count = |topic| sql::partitions(connection, topic);
-            let arrivals = count(Topic::Arrivals)?;
-            let (files, shards) = (count(Topic::Files)?, count(Topic::Records)?);
-            if arrivals == 0 || files == 0 || shards == 0 {
-                return Err(Error::fatal(format!("{} has no partitions", path.display())).into());
-            }
-            Ok(Layout::new(arrivals, files, shards))
+        let layout = read_layout(&reads)?.ok_or_else(|| {
+            Error::fatal(format!("{} holds no log yet; open it for writing first", path.display()))
         })?;
         let groups = Arc::new(Groups::new(0));
         Ok(Self { shared: Arc::new(Shared { layout, reads, groups, owner: None }) })
+    }
+
+    /// The layout of the log in this file; none where nothing was made there, or only begun:
+    /// whoever made it ended before that was committed. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn layout_in(path: impl AsRef<Path>) -> Result<Option<Layout>, Error> {
+        if !path.as_ref().exists() {
+            return Ok(None);
+        }
+        read_layout(&Reads { path: path.as_ref().to_owned(), idle: Mutex::default() })
     }
 
     /// The layout of the log.
@@ -226,7 +231,8 @@ impl EmbeddedLog {
     }
 
     /// Commits what was published so far, and ends the log: whoever publishes, reads or waits for
-    /// messages later, through whichever handle, is told so by a *fatal*. Dropping the last handle does the same, but nobody can wait for it.
+    /// messages later, through whichever handle, is told so by a *fatal*. Dropping the last handle
+    /// does the same, but nobody can wait for it.
     pub async fn close(&self) {
         let Ok(owner) = self.owner() else { return };
         let (done, closed) = oneshot::channel();
@@ -292,6 +298,25 @@ fn prepare(connection: &mut Connection, path: &Path, layout: Layout) -> Result<u
         Ok(opening)
     };
     prepare().map_err(|fault| fault.into_error(path))
+}
+
+/// The layout that a database has; none where it is empty.
+fn read_layout(reads: &Reads) -> Result<Option<Layout>, Error> {
+    reads.with(|connection| {
+        let identity = sql::identity(connection)?;
+        if identity.is_empty {
+            return Ok(None);
+        }
+        check_identity(&reads.path, &identity)?;
+        let count = |topic| sql::partitions(connection, topic);
+        let arrivals = count(Topic::Arrivals)?;
+        let (files, shards) = (count(Topic::Files)?, count(Topic::Records)?);
+        if arrivals == 0 || files == 0 || shards == 0 {
+            let path = reads.path.display();
+            return Err(Error::fatal(format!("{path} has no partitions")).into());
+        }
+        Ok(Some(Layout::new(arrivals, files, shards)))
+    })
 }
 
 fn check_identity(path: &Path, identity: &sql::Identity) -> Result<(), Error> {

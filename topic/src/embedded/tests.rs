@@ -192,6 +192,22 @@ async fn others_read_beside_the_writer() {
     assert_eq!(numbers(&later).await, [1, 2, 3]);
 }
 
+/// What a crash or a full disk leaves of a log that was being made: an empty database, to be made
+/// anew.
+#[tokio::test]
+async fn a_log_that_was_only_begun_is_made_anew() {
+    let (_directory, path) = directory();
+    assert_eq!(EmbeddedLog::layout_in(&path).unwrap(), None);
+    let begun = Connection::open(&path).unwrap();
+    begun.pragma_update(None, "journal_mode", "wal").unwrap();
+    drop(begun);
+    assert_eq!(EmbeddedLog::layout_in(&path).unwrap(), None);
+    assert!(what(EmbeddedLog::open_read_only(&path).unwrap_err()).contains("no log yet"));
+    let log = EmbeddedLog::open(&path, layout()).unwrap();
+    log.writer("w").await.unwrap().publish(record(1)).await.unwrap();
+    assert_eq!(EmbeddedLog::layout_in(&path).unwrap(), Some(layout()));
+}
+
 #[test]
 fn another_layout_is_refused_with_both_figures() {
     let (_directory, path) = directory();
