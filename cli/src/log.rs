@@ -3,16 +3,20 @@
 use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
+use crate::progress::Progress;
+
 /// Begins to write log lines. Once a process.
 ///
 /// # Errors
 ///
 /// Where the filter can't be read.
-pub(crate) fn start(filter: &str, json: bool) -> anyhow::Result<()> {
+pub(crate) fn start(filter: &str, json: bool, progress: &Progress) -> anyhow::Result<()> {
     let parsed = EnvFilter::try_new(filter).with_context(|| {
         format!("log.filter: expected a level such as info, or target=level, found `{filter}`")
     })?;
-    let lines = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(std::io::stderr);
+    let lines = progress.lines();
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(parsed).with_writer(move || lines.clone());
     let coloured = std::io::IsTerminal::is_terminal(&std::io::stderr())
         && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
     if json {

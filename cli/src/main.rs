@@ -9,6 +9,7 @@ mod command;
 
 mod data;
 mod ledger;
+mod progress;
 mod log;
 mod signals;
 
@@ -21,11 +22,6 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::command::{Ending, Failure};
-
-/// The system's allocator keeps what each of many threads once used: a file of a million records
-/// peaked at twice the memory under it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = args::Cli::parse();

@@ -4,10 +4,14 @@
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How long an owner waits before it begins again.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// An attempt that lasts so long has worked.
+const WORKED_AFTER: Duration = Duration::from_secs(2);
 
 /// Why an owner has stopped for good. It committed nothing that it had not finished.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +47,16 @@ impl Failure {
 /// Attempts to own until the work is done, which is when `cancel` is; `state` goes from attempt to
 /// attempt. While the token is not cancelled the partition is still ours.
 ///
+/// An outage is told once, when it begins, and once when work goes on; with `patience` it may last
+/// so long and no longer.
+///
 /// # Errors
 ///
 /// Where an attempt fails in a way that another won't mend.
 pub(crate) async fn until_done<S, F>(
     of: &'static str,
     partition: u32,
+    patience: Option<Duration>,
     cancel: &CancellationToken,
     mut state: S,
     attempt: impl Fn(S) -> F,
@@ -56,13 +64,25 @@ pub(crate) async fn until_done<S, F>(
 where
     F: Future<Output = (S, Result<(), Failure>)>,
 {
+    let mut out_since: Option<Instant> = None;
     loop {
+        let begun = Instant::now();
         let result;
         (state, result) = attempt(state).await;
+        // An attempt that lasted has worked: what ends it is another outage.
+        if WORKED_AFTER < begun.elapsed() && out_since.take().is_some() {
+            tracing::info!(of, partition, "the owner went on");
+        }
         match result {
             Ok(()) => return Ok(()),
             Err(failure) if failure.may_pass() => {
-                tracing::warn!(of, partition, error = %failure, "the owner begins again");
+                if out_since.is_none() {
+                    tracing::warn!(of, partition, error = %failure, "the owner begins again");
+                }
+                let since = *out_since.get_or_insert(begun);
+                if patience.is_some_and(|patience| patience < since.elapsed()) {
+                    return Err(Error { of, partition, source: failure });
+                }
                 tokio::select! {
                     () = cancel.cancelled() => return Ok(()),
                     () = tokio::time::sleep(RETRY_AFTER) => (),

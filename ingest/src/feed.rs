@@ -88,6 +88,8 @@ pub struct Config {
     pub feeds: Vec<Feed>,
     /// Who says it, in the events' headers.
     pub source: String,
+    /// How long an owner begins again while the log is away, before it stops; none is for ever.
+    pub patience: Option<Duration>,
     /// The clock.
     pub clock: Clock,
     /// The consumer group of the shards, by whose positions ingest is held back.

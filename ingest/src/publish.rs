@@ -71,7 +71,7 @@ async fn own<L: Log>(
         };
         (assignment, worked)
     };
-    until_done("files", partition, &cancel, assignment, attempt).await
+    until_done("files", partition, config.patience, &cancel, assignment, attempt).await
 }
 
 /// Owns the files of one partition.

@@ -5,16 +5,26 @@ use bytes::Bytes;
 
 use crate::format::{Draft, Reader, Refusal, ResumeError, Settings, Step, Summary};
 
+/// How much of a block is put behind the tail of the one before it, to complete the record that
+/// straddles both. Longer records take several such pieces.
+const PIECE_BYTES: usize = 16 << 10;
+
 /// A file being read: blocks in, records out.
+///
+/// Records are read where they lie in their block. Only what straddles two blocks is copied.
 #[derive(Debug)]
 pub struct Walk {
     reader: Reader,
     /// The record that was read last.
     pub draft: Draft,
-    /// Content from the reader's position on, as far as it is there.
-    input: Vec<u8>,
-    /// How much of `input` the reader has used.
-    used: usize,
+    /// What the reader has not used of the former blocks, and behind it as much of this one as it
+    /// needs to go on; empty once the reader is within this block.
+    tail: Vec<u8>,
+    /// How much of `tail` is of former blocks.
+    former: usize,
+    block: Bytes,
+    /// How much of the block is used, or copied into `tail`.
+    at: usize,
     is_last: bool,
 }
 
@@ -53,7 +63,15 @@ impl Walk {
 
     fn with(reader: Reader, feed: &str, settings: &Settings) -> Self {
         let draft = Draft::new(feed, &settings.format);
-        Self { reader, draft, input: Vec::new(), used: 0, is_last: false }
+        Self {
+            reader,
+            draft,
+            tail: Vec::new(),
+            former: 0,
+            block: Bytes::new(),
+            at: 0,
+            is_last: false,
+        }
     }
 
     /// The content's byte that the reader wants next.
@@ -80,11 +98,12 @@ impl Walk {
         self.reader.summary()
     }
 
-    /// Adds the next block.
+    /// Adds the next block, after [`Found::More`].
     pub fn feed(&mut self, bytes: &Bytes, is_last: bool) {
-        self.input.drain(..self.used);
-        self.used = 0;
-        self.input.extend_from_slice(bytes);
+        self.tail.extend_from_slice(self.block.get(self.at..).unwrap_or_default());
+        self.former = self.tail.len();
+        self.block = bytes.clone();
+        self.at = 0;
         self.is_last = is_last;
     }
 
@@ -94,14 +113,49 @@ impl Walk {
     ///
     /// Where the file can't be read: nothing of it may be published.
     pub fn step(&mut self) -> Result<Found, Refusal> {
-        let input = self.input.get(self.used..).unwrap_or_default();
+        while !self.tail.is_empty() {
+            let is_end = self.is_last && self.at == self.block.len();
+            let (used, step) = self.reader.step(&self.tail, is_end, &mut self.draft)?;
+            self.use_tail(used);
+            match step {
+                Step::More if self.tail.is_empty() => (),
+                Step::More if self.at < self.block.len() => self.lengthen_tail(),
+                step => return Ok(found(step)),
+            }
+        }
+        let input = self.block.get(self.at..).unwrap_or_default();
         let (used, step) = self.reader.step(input, self.is_last, &mut self.draft)?;
-        self.used = self.used.saturating_add(used).min(self.input.len());
-        Ok(match step {
-            Step::More => Found::More,
-            Step::Record => Found::Record,
-            Step::Rejected(reject) => Found::Rejected(reject),
-            Step::End => Found::End,
-        })
+        self.at = self.at.saturating_add(used).min(self.block.len());
+        Ok(found(step))
+    }
+
+    /// Takes what the reader used off the tail; where that reaches into this block, the reader goes
+    /// on there.
+    fn use_tail(&mut self, used: usize) {
+        let used = used.min(self.tail.len());
+        if used < self.former {
+            self.tail.drain(..used);
+            self.former = self.former.saturating_sub(used);
+        } else {
+            let unused = self.tail.len().saturating_sub(used);
+            self.at = self.at.saturating_sub(unused);
+            self.tail.clear();
+            self.former = 0;
+        }
+    }
+
+    fn lengthen_tail(&mut self) {
+        let end = self.at.saturating_add(PIECE_BYTES).min(self.block.len());
+        self.tail.extend_from_slice(self.block.get(self.at..end).unwrap_or_default());
+        self.at = end;
+    }
+}
+
+fn found(step: Step) -> Found {
+    match step {
+        Step::More => Found::More,
+        Step::Record => Found::Record,
+        Step::Rejected(reject) => Found::Rejected(reject),
+        Step::End => Found::End,
     }
 }

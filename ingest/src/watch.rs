@@ -74,7 +74,7 @@ async fn own<L: Log>(
         };
         ((), worked)
     };
-    until_done("feeds", partition, &cancel, (), attempt).await
+    until_done("feeds", partition, config.patience, &cancel, (), attempt).await
 }
 
 /// An object of a feed: feed and key.

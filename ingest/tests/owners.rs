@@ -235,6 +235,7 @@ impl House {
             shards: SHARDS,
             feeds: vec![feed],
             source: "batchless/main".to_owned(),
+            patience: None,
             clock: Arc::new(move || {
                 let mut now = clock.lock().unwrap();
                 *now += 1;

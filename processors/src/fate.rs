@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{event, round, store};
@@ -98,20 +99,33 @@ pub(crate) struct Backoff<'a> {
     cancel: &'a CancellationToken,
     shard: u32,
     delay: Duration,
-    is_out: bool,
+    /// How long an outage may last; none is for ever.
+    patience: Option<Duration>,
+    /// Since when nothing succeeds.
+    out_since: Option<Instant>,
 }
 
 impl<'a> Backoff<'a> {
-    pub(crate) fn new(cancel: &'a CancellationToken, shard: u32) -> Self {
-        Self { cancel, shard, delay: DELAY_MIN, is_out: false }
+    pub(crate) fn new(
+        cancel: &'a CancellationToken,
+        shard: u32,
+        patience: Option<Duration>,
+    ) -> Self {
+        Self { cancel, shard, delay: DELAY_MIN, patience, out_since: None }
     }
 
-    /// Waits before the next try.
-    pub(crate) async fn wait(&mut self, error: &Error) -> Result<(), End> {
-        if !self.is_out {
-            self.is_out = true;
-            let error: &dyn std::error::Error = error;
-            tracing::warn!(shard = self.shard, error, "waiting to try again");
+    /// Waits before the next try; stops where patience is at an end.
+    pub(crate) async fn wait(&mut self, error: Error) -> Result<(), End> {
+        let since = match self.out_since {
+            Some(since) => since,
+            None => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(shard = self.shard, error, "waiting to try again");
+                *self.out_since.insert(Instant::now())
+            }
+        };
+        if self.patience.is_some_and(|patience| patience < since.elapsed()) {
+            return Err(End::Stop(error));
         }
         tokio::select! {
             () = self.cancel.cancelled() => Err(End::Cancelled),
@@ -124,10 +138,10 @@ impl<'a> Backoff<'a> {
 
     /// Notes that a try succeeded.
     pub(crate) fn is_over(&mut self) {
-        if self.is_out {
+        if self.out_since.take().is_some() {
             tracing::info!(shard = self.shard, "going on");
         }
-        (self.delay, self.is_out) = (DELAY_MIN, false);
+        self.delay = DELAY_MIN;
     }
 
     /// After a try: what it gave; or none, after a wait, where it is to be tried again.
@@ -137,7 +151,7 @@ impl<'a> Backoff<'a> {
     ) -> Result<Option<T>, End> {
         match tried.map_err(Into::into) {
             Err(End::Retry(error)) => {
-                self.wait(&error).await?;
+                self.wait(error).await?;
                 Ok(None)
             }
             Err(end) => Err(end),

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use schemas::codec::{Codec, EventType};
@@ -38,6 +39,8 @@ pub(crate) struct Setup<'a, L> {
     pub(crate) source: &'a str,
     pub(crate) clock: &'a Clock,
     pub(crate) cancel: &'a CancellationToken,
+    /// How long an outage may last; none is for ever.
+    pub(crate) patience: Option<Duration>,
 }
 
 /// The outbox of one shard.
@@ -122,14 +125,14 @@ impl<'a, L: Log> Outbox<'a, L> {
                     return Ok(());
                 }
                 Err(error @ topic::Error::Indefinite { .. }) => {
-                    backoff.wait(&Error::Log(error)).await?;
+                    backoff.wait(Error::Log(error)).await?;
                     self.writer = self.setup.writer().await?;
                     if Some(last) <= self.setup.last_number().await? {
                         return Ok(());
                     }
                 }
                 Err(error) => match End::from(error) {
-                    End::Retry(error) => backoff.wait(&error).await?,
+                    End::Retry(error) => backoff.wait(error).await?,
                     end => return Err(end),
                 },
             }
@@ -139,7 +142,7 @@ impl<'a, L: Log> Outbox<'a, L> {
 
 impl<'a, L: Log> Setup<'a, L> {
     fn backoff(&self) -> Backoff<'a> {
-        Backoff::new(self.cancel, self.shard)
+        Backoff::new(self.cancel, self.shard, self.patience)
     }
 
     /// Opens the shard's writer: who had it before is fenced.

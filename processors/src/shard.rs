@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use schemas::Topic;
 use schemas::codec::{Codec, Encoder};
@@ -22,16 +23,16 @@ use crate::store::{self, Commit, Store};
 /// The group that shares out the shards.
 pub const GROUP: &str = "processors";
 
-/// Rounds that are committed and wait to be published: above this, applying waits for the log. Two
-/// keep both busy; more would only be held in memory.
-const ROUNDS_WAITING_MAX: usize = 2;
+/// Rounds that are committed and wait to be published: above this, applying waits for the log. One
+/// keeps both busy; more would only be held in memory.
+const ROUNDS_WAITING_MAX: usize = 1;
 
 /// Files of which a shard keeps its counts in memory; above it they are read again when needed.
 const FILES_MAX: usize = 1_024;
 
 /// Accounts that a shard keeps in memory unless the configuration says otherwise: about 250 bytes
 /// each. Above it all are dropped after a commit, and read again when needed.
-pub const ACCOUNTS_MAX: usize = 16_384;
+pub const ACCOUNTS_MAX: usize = 8_192;
 
 /// Is told of a step of a shard.
 pub type OnStep = Arc<dyn Fn(u32, Step) + Send + Sync>;
@@ -50,6 +51,9 @@ pub struct Config {
     pub settings: Settings,
     /// Accounts that each shard keeps in memory; see [`ACCOUNTS_MAX`].
     pub accounts_max: usize,
+    /// How long a shard tries again while its log or store is away, before it stops; none is for
+    /// ever.
+    pub patience: Option<Duration>,
     /// The clock. Only published headers show it.
     pub clock: Clock,
     /// Told of each step of a shard as it is done, for tests that stop in between; called inside
@@ -134,7 +138,7 @@ async fn own<L: Log, S: Store>(
     cancel: CancellationToken,
 ) -> Result<(), Error> {
     let Assignment { partition, membership, mut messages } = assignment;
-    let mut backoff = Backoff::new(&cancel, partition);
+    let mut backoff = Backoff::new(&cancel, partition, config.patience);
     loop {
         let owner = Owner {
             log: &log,
@@ -147,11 +151,11 @@ async fn own<L: Log, S: Store>(
         match owner.work(&mut messages).await {
             Ok(()) | Err(End::Cancelled) => return Ok(()),
             Err(End::Stop(error)) => return Err(error),
-            Err(End::Fenced(error) | End::Retry(error)) => {
-                if backoff.wait(&error).await.is_err() {
-                    return Ok(());
-                }
-            }
+            Err(End::Fenced(error) | End::Retry(error)) => match backoff.wait(error).await {
+                Ok(()) => (),
+                Err(End::Stop(error)) => return Err(error),
+                Err(_) => return Ok(()),
+            },
         }
     }
 }
@@ -167,7 +171,7 @@ struct Owner<'a, L, S> {
 
 impl<L: Log, S: Store> Owner<'_, L, S> {
     async fn work(&self, messages: &mut ReaderOf<L>) -> Result<(), End> {
-        let mut backoff = Backoff::new(self.cancel, self.shard);
+        let mut backoff = self.backoff();
         let row = loop {
             if let Some(row) = backoff.after(self.store.acquire(self.shard).await).await? {
                 break row;
@@ -180,6 +184,7 @@ impl<L: Log, S: Store> Owner<'_, L, S> {
             source: &self.config.source,
             clock: &self.config.clock,
             cancel: self.cancel,
+            patience: self.config.patience,
         })
         .await?;
         outbox.catch_up(self.store, row.next_offset, row.next_number).await?;
@@ -213,6 +218,10 @@ impl<L: Log, S: Store> Owner<'_, L, S> {
             ready.clear();
         }
         Ok(())
+    }
+
+    fn backoff(&self) -> Backoff<'_> {
+        Backoff::new(self.cancel, self.shard, self.config.patience)
     }
 
     fn step(&self, step: Step) {
@@ -273,7 +282,7 @@ impl<L: Log, S: Store> Applier<'_, L, S> {
     async fn work(mut self, messages: &mut ReaderOf<L>) -> Result<(), End> {
         let decoder = Decoder::new(Codec::built_in());
         let mut waiting = Waiting { decoder, events: Vec::new(), end: None };
-        let mut backoff = Backoff::new(self.owner.cancel, self.owner.shard);
+        let mut backoff = self.owner.backoff();
         loop {
             // Between rounds is where it may end: nothing is half done here.
             if self.owner.cancel.is_cancelled() || self.committed.is_closed() {
@@ -287,7 +296,7 @@ impl<L: Log, S: Store> Applier<'_, L, S> {
             }
             match waiting.end.take() {
                 None => (),
-                Some(End::Retry(error)) => backoff.wait(&error).await?,
+                Some(End::Retry(error)) => backoff.wait(error).await?,
                 Some(end) => return Err(end),
             }
             tokio::select! {
@@ -307,7 +316,7 @@ impl<L: Log, S: Store> Applier<'_, L, S> {
         messages: &mut ReaderOf<L>,
     ) -> Result<(), End> {
         let settings = &self.owner.config.settings;
-        let mut backoff = Backoff::new(self.owner.cancel, self.owner.shard);
+        let mut backoff = self.owner.backoff();
         let (round, stopped) = loop {
             let before = (self.shard.next_offset, self.shard.next_number);
             let (store, shard) = (self.owner.store, &mut self.shard);
@@ -337,7 +346,7 @@ impl<L: Log, S: Store> Applier<'_, L, S> {
                     let (next_offset, next_number) = before;
                     self.shard =
                         Shard::new(self.shard.id, self.shard.shards, next_offset, next_number);
-                    backoff.wait(&error).await?;
+                    backoff.wait(error).await?;
                 }
                 other => return other,
             }
@@ -377,8 +386,8 @@ impl<L: Log, S: Store> Applier<'_, L, S> {
         };
         // Only the same commit tells whether it happened: looking would not, since it may still be
         // under way. So from here on it is repeated, whatever else fails.
-        let mut backoff = Backoff::new(self.owner.cancel, self.owner.shard);
-        backoff.wait(&Error::Store(ambiguous)).await?;
+        let mut backoff = self.owner.backoff();
+        backoff.wait(Error::Store(ambiguous)).await?;
         loop {
             let tried = self.owner.store.commit(Arc::clone(commit)).await;
             if let Some(()) = backoff.after(tried).await? {

@@ -141,6 +141,7 @@ impl Running {
                 unknown_account_default: UnknownAccount::Open,
             },
             accounts_max: processors::ACCOUNTS_MAX,
+            patience: None,
             clock: Arc::new(|| Timestamp(1_000)),
             on_step: Some(Arc::new(move |shard, step| {
                 let _ = sender.send((shard, Some(step)));

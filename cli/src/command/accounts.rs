@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use processors::account::{Account, AccountName, Balance};
 use processors::store::{Store as _, View as _};
+use schemas::outcome::Outcome;
 use schemas::{AccountText, Currency};
 use serde::Serialize;
 
@@ -170,13 +171,72 @@ pub(crate) fn run(flags: &AccountsFlags) -> Result<Ending, Failure> {
                     )));
                 }
             };
-            let found = block_on(find(&open, AccountName::from_text(&id)))?;
-            let account =
-                found.with_context(|| format!("no account {id}; is it of this ledger?"))?;
-            output::print_rows(books.output, &rows_of(&account))?;
+            block_on(show(&open, &id, books.output))?;
             Ok(Ending::Well)
         }
     }
+}
+
+/// One account, and for people its newest postings.
+async fn show(books: &Books, id: &str, output: Output) -> anyhow::Result<()> {
+    let name = AccountName::from_text(id);
+    let mut view = books.store()?.view().await?;
+    for row in view.shards().await? {
+        let Some(account) = view.account(row.shard, name.clone()).await? else { continue };
+        output::print_rows(output, &rows_of(&account))?;
+        if output == Output::Json {
+            return Ok(());
+        }
+        let found =
+            processors::verify::postings(&mut view, row.shard, &account, POSTINGS_SHOWN).await?;
+        super::print(&format!("\nnewest postings, at most {POSTINGS_SHOWN}\n"))?;
+        let postings: Vec<Posting> = found.iter().flat_map(|o| postings_of(o, id)).collect();
+        return output::print_rows(output, &postings);
+    }
+    bail!("no account {id}; is it of this ledger?")
+}
+
+/// How many outcomes `show` walks back: a screen.
+const POSTINGS_SHOWN: usize = 20;
+
+/// A posting on one account, as people see it.
+#[derive(Serialize)]
+struct Posting {
+    outcome: String,
+    record: String,
+    direction: String,
+    amount: String,
+    balance: String,
+}
+
+impl Row for Posting {
+    const COLUMNS: &'static [Column] = &[
+        Column::text("outcome"),
+        Column::text("record"),
+        Column::text("direction"),
+        Column::number("amount"),
+        Column::number("balance after"),
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        let Self { outcome, record, direction, amount, balance } = self;
+        [outcome, record, direction, amount, balance].map(String::clone).to_vec()
+    }
+}
+
+fn postings_of<'a>(outcome: &'a Outcome, account: &'a str) -> impl Iterator<Item = Posting> + 'a {
+    let legs = outcome.legs.iter().filter(move |leg| leg.account == account);
+    legs.map(|leg| {
+        let show = |minor: i128| format!("{} {}", amount(minor, leg.exponent), leg.currency);
+        let record = outcome.file_id.zip(outcome.index);
+        Posting {
+            outcome: format!("{} {}/{}", outcome.kind, outcome.shard, outcome.number),
+            record: record.map_or_else(|| "-".into(), |(file, index)| format!("{file}/{index}")),
+            direction: leg.direction.to_string(),
+            amount: show(i128::from(leg.amount_minor)),
+            balance: show(i128::from(leg.credits_minor) - i128::from(leg.debits_minor)),
+        }
+    })
 }
 
 /// The id of the account with this number.
@@ -193,17 +253,6 @@ fn token(books: &Books, number: &str) -> anyhow::Result<String> {
     let account = books.key()?.account(&text);
     let account = account.context("--number: expected a scheme of one to eight small letters")?;
     Ok(account.to_string())
-}
-
-async fn find(books: &Books, name: AccountName) -> anyhow::Result<Option<Account>> {
-    let mut view = books.store()?.view().await?;
-    for shard in view.shards().await? {
-        let found = view.account(shard.shard, name.clone()).await?;
-        if found.is_some() {
-            return Ok(found);
-        }
-    }
-    Ok(None)
 }
 
 fn list(flags: &AccountsFlags) -> Result<Ending, Failure> {

@@ -16,6 +16,7 @@ use super::{Ending, Failure, files, rejects, verify};
 use crate::config::keys::{FEED_KEYS, KEYS};
 use crate::config::{Config, Origin, Said, Values};
 use crate::output::{self, Column, Output, Row, amount, grouped};
+use crate::progress::Progress;
 
 /// What `demo` is told.
 #[derive(Args, Debug)]
@@ -90,13 +91,13 @@ pub(crate) fn run(flags: &DemoFlags) -> Result<Ending, Failure> {
             .with_context(|| format!("{} can't be made", inbox.display()))?;
     }
     let config = config(&folder)?;
-    crate::log::start("error", false)?;
+    crate::log::start("error", false, &Progress::none())?;
     for (round, says) in [(Round::First, "Dropped"), (Round::Second, "And then")] {
         say(&format!("{says}\n"))?;
         for file in dropped.iter().filter(|file| file.round == round) {
             drop_in(&folder, file)?;
         }
-        super::run::block(&config, true)?;
+        super::run::block(&config, true, &Progress::none())?;
     }
     let books = BooksFlags { data: Some(folder.join("data")), output: Output::Table };
     show(&Books::open(&books)?)?;

@@ -153,6 +153,7 @@ fn settings(flags: &ParseFlags, first: &[u8]) -> anyhow::Result<Option<Settings>
             )
         }
         (None, Some(detected)) => detected.format.to_owned(),
+        (None, None) if is_text(first) => LINES.to_owned(),
         (None, None) => return Ok(None),
     };
     let seen = detected.filter(|detected| detected.format == format);
@@ -164,6 +165,17 @@ fn settings(flags: &ParseFlags, first: &[u8]) -> anyhow::Result<Option<Settings>
         posted: flags.posted_amount,
         record_bytes_max: RECORD_BYTES_MAX,
     }))
+}
+
+/// The format of lines of text.
+const LINES: &str = "nacha";
+
+/// Whether content that no format knows is text at least: then the reader of the format of lines
+/// says where it departs from it, which helps more than to say that it is unknown.
+fn is_text(first: &[u8]) -> bool {
+    const LOOKED_AT: usize = 94;
+    let is_printable = |byte: &u8| (b' '..=b'~').contains(byte) || b"\r\n\t".contains(byte);
+    !first.is_empty() && first.iter().take(LOOKED_AT).all(is_printable)
 }
 
 /// As a feed's default.

@@ -24,11 +24,19 @@ use super::{Ending, Failure};
 use crate::args::{ConfigFlags, FeedFlags};
 use crate::config::{Config, FeedConfig};
 use crate::ledger::{self, OpenLedger};
+use crate::progress::Progress;
 use crate::signals::Signals;
 
 /// How often `--once` looks whether all is at an end. A look reads what is new and lists the
 /// inbox; people don't notice a twentieth of a second.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// How long `--once` tries again while the disk is full or away. Without it, `run` tries for ever.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Threads for work that blocks: reading, packing, splitting. Each keeps memory of its own, and more
+/// of them than this only wait for the cores.
+const BLOCKING_THREADS: usize = 4;
 
 /// What `run` is told.
 #[derive(Args, Debug)]
@@ -54,8 +62,11 @@ pub(crate) fn run(flags: &RunFlags) -> Result<Ending, Failure> {
             "no feed is configured; give --inbox DIR --format NAME, or --config FILE"
         )));
     }
-    crate::log::start(&config.log_filter, config.log_json).map_err(Failure::Usage)?;
-    Ok(block(&config, flags.once)?)
+    let progress = Progress::on_terminal()?;
+    crate::log::start(&config.log_filter, config.log_json, &progress).map_err(Failure::Usage)?;
+    let ending = block(&config, flags.once, &progress);
+    progress.clear();
+    Ok(ending?)
 }
 
 /// Works on the ledger that the configuration names, on threads of its own.
@@ -63,10 +74,13 @@ pub(crate) fn run(flags: &RunFlags) -> Result<Ending, Failure> {
 /// # Errors
 ///
 /// As [`work`].
-pub(crate) fn block(config: &Config, once: bool) -> anyhow::Result<Ending> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+pub(crate) fn block(config: &Config, once: bool, progress: &Progress) -> anyhow::Result<Ending> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .enable_all()
+        .build();
     let runtime = runtime.context("no runtime can be started")?;
-    let ending = runtime.block_on(work(config, once));
+    let ending = runtime.block_on(work(config, once, progress));
     // What still blocks would be waited for without end; all that was promised is committed.
     runtime.shutdown_background();
     ending
@@ -77,7 +91,7 @@ pub(crate) fn block(config: &Config, once: bool) -> anyhow::Result<Ending> {
 /// # Errors
 ///
 /// Where it can't be opened, an owner stops under `once`, or the work does not end in time.
-async fn work(config: &Config, once: bool) -> anyhow::Result<Ending> {
+async fn work(config: &Config, once: bool, progress: &Progress) -> anyhow::Result<Ending> {
     let mut signals = Signals::listen()?;
     let feeds = feeds(config)?;
     let ledger = ledger::open(config, now()).await?;
@@ -87,11 +101,12 @@ async fn work(config: &Config, once: bool) -> anyhow::Result<Ending> {
     let names: Vec<&str> = feeds.iter().map(|feed| feed.name.as_str()).collect();
     tracing::info!(ledger = ledger.descriptor.name, feeds = names.join(", "), "started");
 
-    let owners = Owners::new(config, &ledger, feeds);
+    let owners = Owners::new(config, &ledger, feeds, once.then_some(PATIENCE));
     let cancel = CancellationToken::new();
     let ended = {
         let mut work = std::pin::pin!(owners.work(&ledger, &cancel));
         let mut settled = std::pin::pin!(settled(&ledger, &mut roll, &owners, once));
+        let mut drawn = std::pin::pin!(progress.follow(&ledger.log));
         let mut told_to_stop = false;
         loop {
             let grace = tokio::time::sleep(Duration::from_secs(config.grace_seconds));
@@ -101,6 +116,7 @@ async fn work(config: &Config, once: bool) -> anyhow::Result<Ending> {
                     found?;
                     cancel.cancel();
                 }
+                drawn = &mut drawn, if !cancel.is_cancelled() => drawn?,
                 () = signals.next() => {
                     if told_to_stop {
                         bail!("told twice to stop, so ended at once; start again to go on");
@@ -154,7 +170,12 @@ struct Owners {
 }
 
 impl Owners {
-    fn new(config: &Config, ledger: &OpenLedger, feeds: Vec<Feed>) -> Self {
+    fn new(
+        config: &Config,
+        ledger: &OpenLedger,
+        feeds: Vec<Feed>,
+        patience: Option<Duration>,
+    ) -> Self {
         let stopped = Arc::new(Mutex::new(None));
         let shards = u32::try_from(ledger.descriptor.shards).unwrap_or_default();
         let source = ledger::source(&ledger.descriptor.name);
@@ -164,6 +185,7 @@ impl Owners {
             shards,
             feeds,
             source: source.clone(),
+            patience,
             clock: Arc::new(now),
             processors_group: processors::GROUP.to_owned(),
         };
@@ -182,6 +204,7 @@ impl Owners {
                 unknown_account_default: UnknownAccount::Reject,
             },
             accounts_max: processors::ACCOUNTS_MAX,
+            patience,
             clock: Arc::new(now),
             on_step: None,
             on_stop: Some(Arc::new(move |shard, error| {

@@ -1,9 +1,9 @@
 //! Mastercard IPM: ISO 8583 messages with a length before each, in blocks or not, in ASCII or
 //! EBCDIC.
 //!
-//! Sources: `cardutil` (MIT) for framing, data elements and subelements; public codebases that agree
-//! for the totals and the directions; see `docs/formats/ipm.md`, which has the tables and a worked
-//! example in hex.
+//! Sources: `cardutil` (MIT) for framing, data elements and subelements; public codebases that
+//! agree for the totals and the directions; see `docs/formats/ipm.md`, which has the tables and a
+//! worked example in hex.
 //!
 //! # Format
 //!
@@ -322,8 +322,8 @@ impl Ipm {
         }))
     }
 
-    /// Places a message that is a record, and counts it: gives what it adds to the file's sum, where
-    /// that can be read, and whether it has the message number that it needs.
+    /// Places a message that is a record, and counts it: gives what it adds to the file's sum,
+    /// where that can be read, and whether it has the message number that it needs.
     fn count(
         &mut self,
         skipped: usize,

@@ -30,10 +30,10 @@ const LAYOUT: i32 = 1;
 /// each time.
 const WAL_PAGES: i64 = 16_384;
 
-/// Page cache of the writer: 64 MiB, of a reader: 8 MiB. More would not be flat, less reads the
-/// inner pages of the trees again and again.
-const WRITER_CACHE_KIB: i64 = 65_536;
-const READER_CACHE_KIB: i64 = 8_192;
+/// Page cache of the writer: 16 MiB, of a reader: 4 MiB. It holds the inner pages of the trees, and
+/// the system's cache holds the rest: memory stays flat.
+const WRITER_CACHE_KIB: i64 = 16_384;
+const READER_CACHE_KIB: i64 = 4_096;
 
 /// How long a lock that another process holds is waited for, before the caller backs off.
 const BUSY_MS_MAX: u64 = 5_000;
