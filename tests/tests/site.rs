@@ -94,7 +94,23 @@ impl Site {
 
     /// Runs until all that has arrived is at an end.
     pub(crate) fn once(&self) -> Run {
-        self.batchless(&["run", "--config", "batchless.toml", "--once"])
+        let mut command = batchless::command(self.path());
+        command.args(["run", "--config", "batchless.toml", "--once"]);
+        self.bounded(command)
+    }
+
+    /// Runs a command that must end, though it may be what a defect keeps it from.
+    pub(crate) fn bounded(&self, mut command: Command) -> Run {
+        let (said, printed) = (self.path().join("stderr.txt"), self.path().join("stdout.txt"));
+        let log = said.clone();
+        let child = command
+            .stdout(File::create(&printed).unwrap())
+            .stderr(File::create(&said).unwrap())
+            .spawn()
+            .unwrap();
+        let code = Working { child, log }.wait().code();
+        let text = |path: &Path| fs::read_to_string(path).unwrap();
+        Run { code, stdout: text(&printed), stderr: text(&said) }
     }
 
     /// Starts a run that goes on until it is stopped.
@@ -271,11 +287,13 @@ impl Working {
         self.child.wait().unwrap();
     }
 
-    /// Asks it to end with SIGTERM, and waits until it does.
-    pub(crate) fn terminate(mut self) -> ExitStatus {
+    /// Asks it to end with SIGTERM, and fails unless it does so in order: all well, or with
+    /// something that it refused.
+    pub(crate) fn terminate(mut self) {
         let told = Command::new("kill").args(["-TERM", &self.id().to_string()]).status().unwrap();
         assert!(told.success(), "kill: {told}");
-        self.wait()
+        let status = self.wait();
+        assert!(matches!(status.code(), Some(0 | 3)), "{status}\n{}", self.said());
     }
 
     /// Waits until it ends by itself.

@@ -13,7 +13,10 @@ mod sender;
 mod batchless;
 mod site;
 
+mod command_line;
 mod main_job;
 mod again;
 mod bad_files;
 mod cuts;
+mod stopped;
+mod private;
