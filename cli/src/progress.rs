@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use ingest::roll::Roll;
 use schemas::file::{File, FileState};
 use topic::embedded::EmbeddedLog;
@@ -25,8 +25,13 @@ impl Progress {
         if !io::stderr().is_terminal() {
             return Ok(Self(None));
         }
-        let template = "{bar:30} {human_pos} of {human_len} records, {per_sec}, {eta} left  {msg}";
-        let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(template)?);
+        let template = "{bar:30} {human_pos} of {human_len} records, {speed}, {eta} left  {msg}";
+        let speed = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            // What can't be drawn can't be helped.
+            let _ = write!(out, "{:.0}/s", state.per_sec());
+        };
+        let style = ProgressStyle::with_template(template)?.with_key("speed", speed);
+        let bar = ProgressBar::new(0).with_style(style);
         Ok(Self(Some(bar)))
     }
 
