@@ -34,8 +34,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long `--once` tries again while the disk is full or away. Without it, `run` tries for ever.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Threads for work that blocks: reading, packing, splitting. Each keeps memory of its own, and more
-/// of them than this only wait for the cores.
+/// Threads for work that blocks: reading, packing, splitting. Each keeps memory of its own, and
+/// more of them than this only wait for the cores.
 const BLOCKING_THREADS: usize = 4;
 
 /// What `run` is told.
