@@ -1,0 +1,145 @@
+//! What each stage costs, beside what the machine can do: `./bench/run [RECORDS]`.
+//!
+//! For each format a synthetic file is written, and goes through every stage alone and then the
+//! whole way. The machine's limits take the same bytes in the same run: hashing them, appending
+//! them to a file, inserting them into SQLite. Each stage and each limit is a process of its own,
+//! so that its CPU time and its peak memory are its own.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it prints its figures")]
+#![expect(clippy::disallowed_methods, reason = "a binary reads its arguments")]
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail, ensure};
+use ingest::format::Framing;
+use ingest::generate;
+use schemas::Date;
+
+mod cost;
+mod input;
+mod limit;
+mod stage;
+mod report;
+
+use cost::Cost;
+use report::Report;
+use stage::Stage;
+
+const RECORDS: u64 = 200_000;
+const ACCOUNTS: u64 = 50_000;
+const SEED: u64 = 7;
+const FORMATS: [&str; 2] = ["nacha", "ipm"];
+
+/// The first argument of a process that is one stage.
+const STAGE: &str = "stage";
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, stage, format, directory] = arguments.as_slice()
+        && first == STAGE
+    {
+        let stage = Stage::named(stage).with_context(|| format!("no such stage: {stage}"))?;
+        let cost = stage::run(stage, format, Path::new(directory))?;
+        println!("{}", serde_json::to_string(&cost)?);
+        return Ok(());
+    }
+    all(&Options::parse(arguments.into_iter())?)
+}
+
+/// What was asked for.
+#[derive(Debug)]
+struct Options {
+    records: u64,
+    json: bool,
+    /// Where files, logs and stores are made: the disk that is measured.
+    directory: PathBuf,
+}
+
+impl Options {
+    fn parse(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Self> {
+        const USAGE: &str = "usage: bench [RECORDS] [--json] [--directory DIR]";
+        let mut options = Self { records: RECORDS, json: false, directory: std::env::temp_dir() };
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--json" => options.json = true,
+                "--directory" => {
+                    options.directory = arguments.next().context(USAGE)?.into();
+                }
+                number => options.records = number.parse().context(USAGE)?,
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Every stage of every format, in the order in which a file meets them.
+fn all(options: &Options) -> anyhow::Result<()> {
+    for format in FORMATS {
+        let directory = tempfile::tempdir_in(&options.directory)
+            .with_context(|| format!("no directory in {}", options.directory.display()))?;
+        let bytes = write_file(format, options.records, directory.path())?;
+        let mut report = Report::new(format, options.records, bytes);
+        for stage in Stage::ALL {
+            progress(&format!("{format}: {}", stage.name()));
+            report.add(stage, measure(stage, format, directory.path())?);
+        }
+        progress("");
+        if options.json {
+            report.lines().try_for_each(|line| -> anyhow::Result<()> {
+                println!("{}", serde_json::to_string(&line)?);
+                Ok(())
+            })?;
+        } else {
+            println!("{report}");
+        }
+    }
+    Ok(())
+}
+
+/// What is under way, for whoever looks on.
+fn progress(what: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("{what:<40}\r");
+    }
+}
+
+/// Writes the file of a format, and gives its size in bytes.
+fn write_file(format: &str, records: u64, directory: &Path) -> anyhow::Result<u64> {
+    let plan = generate::Plan {
+        format: format.to_owned(),
+        encoding: input::encoding(format),
+        framing: Framing::Auto,
+        records,
+        accounts: ACCOUNTS,
+        seed: SEED,
+        bad_per_million: 0,
+        file_number: 1,
+        date: Date::new(2026, 11, 20).context("a date")?,
+    };
+    let inbox = input::inbox(directory);
+    std::fs::create_dir(&inbox)?;
+    let mut out = BufWriter::new(File::create(inbox.join(input::FILE))?);
+    let generated = generate::generate(&plan, &mut out)?;
+    // The disk is done with it before anything is measured.
+    out.into_inner()?.sync_all()?;
+    Ok(generated.bytes)
+}
+
+/// Runs one stage in a process of its own.
+fn measure(stage: Stage, format: &str, directory: &Path) -> anyhow::Result<Cost> {
+    let name = stage.name();
+    let output = Command::new(std::env::current_exe()?)
+        .args([STAGE, name, format])
+        .arg(directory)
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .with_context(|| format!("{name} can't be started"))?;
+    ensure!(output.status.success(), "{format}: {name} failed");
+    let Some(line) = output.stdout.split(|byte| *byte == b'\n').next() else {
+        bail!("{format}: {name} said nothing");
+    };
+    Ok(serde_json::from_slice(line)?)
+}
