@@ -422,8 +422,10 @@ impl Refusal {
 /// What a file says of itself, once it is read to its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
-    /// The file's own identifier; the same one with other content is held.
+    /// The file's own identifier; the first one where it has several.
     pub identifier: Option<String>,
+    /// All of its own identifiers, the one above first: other content with any of them is held.
+    pub identifiers: Vec<String>,
     /// The file's own totals (file level), each beside what was counted. None disagrees: that
     /// would have been a refusal; one that can't be proved says so.
     pub control_totals: Vec<ControlTotal>,

@@ -42,7 +42,7 @@ struct Row {
 
 #[derive(Deserialize)]
 struct VerdictView {
-    identifier: Option<String>,
+    identifiers: Vec<String>,
 }
 
 impl Known {
@@ -86,10 +86,10 @@ impl Known {
         file_id: FileId,
         feed: &str,
         object: &str,
-        identifier: Option<&str>,
+        identifiers: &[String],
     ) {
-        if let Some(identifier) = identifier {
-            let key = (feed.to_owned(), identifier.to_owned());
+        for identifier in identifiers {
+            let key = (feed.to_owned(), identifier.clone());
             self.identifiers.entry(key).or_insert(file_id);
         }
         let known = KnownFile { feed: feed.to_owned(), object: object.to_owned(), state: None };
@@ -101,15 +101,19 @@ impl Known {
         self.files.get(file_id)
     }
 
-    /// The file that came before in this feed under the same identifier, if it is another one.
-    pub(crate) fn other_with(
+    /// The first of these identifiers that came before in this feed with another file, and which
+    /// file that is.
+    pub(crate) fn other_with<'a>(
         &self,
         feed: &str,
-        identifier: Option<&str>,
+        identifiers: &'a [String],
         file_id: &FileId,
-    ) -> Option<FileId> {
-        let key = (feed.to_owned(), identifier?.to_owned());
-        self.identifiers.get(&key).copied().filter(|other| other != file_id)
+    ) -> Option<(&'a str, FileId)> {
+        identifiers.iter().find_map(|identifier| {
+            let key = (feed.to_owned(), identifier.clone());
+            let other = self.identifiers.get(&key).filter(|other| *other != file_id)?;
+            Some((identifier.as_str(), *other))
+        })
     }
 
     /// True where this feed has a file that has not ended.
@@ -132,12 +136,7 @@ impl Known {
         match codec.decode_view::<Row>(expected, value) {
             Ok(row) => {
                 let state = row.state.as_deref().map(FileState::from);
-                self.announce(
-                    row.file_id,
-                    &row.feed,
-                    &row.object,
-                    row.verdict.identifier.as_deref(),
-                );
+                self.announce(row.file_id, &row.feed, &row.object, &row.verdict.identifiers);
                 if let (Some(file), Some(state)) = (self.files.get_mut(&row.file_id), state) {
                     file.state = Some(state);
                     file.object = row.object;

@@ -128,6 +128,7 @@ mod tests {
                 format: "nacha".to_owned(),
                 container: "none".to_owned(),
                 identifier: None,
+                identifiers: Vec::new(),
                 size_bytes: 940,
                 content_bytes: 940,
                 records: 4,

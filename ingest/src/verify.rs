@@ -220,6 +220,7 @@ impl Verification {
             format: feed.settings.format.clone(),
             container: container.to_owned(),
             identifier: summary.identifier,
+            identifiers: summary.identifiers,
             size_bytes: i64::try_from(object.size).unwrap_or(i64::MAX),
             content_bytes: self.content_bytes,
             records: self.records,

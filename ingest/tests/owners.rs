@@ -487,3 +487,55 @@ async fn a_file_is_published_only_under_the_settings_that_it_was_verified_under(
     house.until(|roll| roll.files.values().all(|file| file.state == FileState::RECONCILED)).await;
     house.stop().await;
 }
+
+/// The messages of an IPM file whose own identifier is this number's, without their terminator.
+fn ipm(file_number: u32) -> Vec<u8> {
+    let plan = ingest::generate::Plan {
+        format: "ipm".to_owned(),
+        encoding: Encoding::Ascii,
+        framing: Framing::Vbs,
+        records: 5,
+        accounts: 5,
+        seed: 1,
+        bad_per_million: 0,
+        file_number,
+        date: schemas::Date::new(2026, 7, 22).unwrap(),
+    };
+    let mut bytes = Vec::new();
+    ingest::generate::generate(&plan, &mut bytes).unwrap();
+    bytes.truncate(bytes.len() - 4);
+    bytes
+}
+
+/// An object of two logical files bears two identifiers: whichever comes again alone, or behind
+/// one that is new, is not posted twice.
+#[tokio::test(start_paused = true)]
+async fn a_file_is_held_where_any_of_its_identifiers_came_before() {
+    let mut house = House::new(Fault::Retry, 0);
+    let mut config = Config::clone(&house.config);
+    config.feeds[0].settings.format = "ipm".to_owned();
+    house.config = Arc::new(config);
+    let ended = |files: &[Vec<u8>]| [files.concat(), vec![0; 4]].concat();
+    house.put("a-both.ipm", ended(&[ipm(1), ipm(2)])).await;
+    house.start();
+    house.settled().await;
+    house.put("b-second.ipm", ended(&[ipm(2)])).await;
+    house.settled().await;
+    house.stop().await;
+    house.start();
+    house.put("c-new-and-second.ipm", ended(&[ipm(3), ipm(2)])).await;
+    house.put("d-new.ipm", ended(&[ipm(4)])).await;
+    let roll = house.settled().await;
+    house.stop().await;
+    let found = states(&roll);
+    assert_eq!(
+        ["a-both.ipm", "b-second.ipm", "c-new-and-second.ipm", "d-new.ipm"].map(|key| &found[key]),
+        ["verified", "held", "held", "verified"]
+    );
+    for row in roll.arrivals.values().filter(|row| row.state.as_str() == "held") {
+        let reason = row.reason.as_ref().unwrap().to_string();
+        assert!(reason.contains("found `0022607220000001294000002`, as in file "), "{reason}");
+    }
+    let records = house.ids(Topic::Records).await;
+    assert_eq!(records.iter().filter(|id| !id.contains("closed")).count(), 15);
+}

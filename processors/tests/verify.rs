@@ -74,6 +74,7 @@ fn published(records: i64, amount_minor: i64) -> File {
             format: "ipm".to_owned(),
             container: "none".to_owned(),
             identifier: None,
+            identifiers: Vec::new(),
             size_bytes: 0,
             content_bytes: 0,
             records,

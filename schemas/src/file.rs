@@ -74,6 +74,7 @@ pub struct Verdict {
     pub format: String,
     pub container: String,
     pub identifier: Option<String>,
+    pub identifiers: Vec<String>,
     pub size_bytes: i64,
     pub content_bytes: i64,
     pub records: i64,

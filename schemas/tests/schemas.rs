@@ -77,6 +77,7 @@ fn verdict() -> Verdict {
         format: "nacha".to_owned(),
         container: "gzip".to_owned(),
         identifier: Some("091000019 260722 1111 A".to_owned()),
+        identifiers: vec!["091000019 260722 1111 A".to_owned()],
         size_bytes: 10,
         content_bytes: 940,
         records: 2,

@@ -69,7 +69,8 @@ struct Place {
     is_over: bool,
     logical: Option<Logical>,
     logical_files: i64,
-    identifier: Option<String>,
+    /// PDS 0105 of each logical file so far: none of them comes twice.
+    identifiers: Vec<String>,
     control_totals: Vec<ControlTotal>,
     claimed: i64,
     /// Records for which the feed wants an amount that they have not.

@@ -64,14 +64,13 @@ impl<L: Log> FeedOwner<'_, L> {
     ) -> Result<(), Failure> {
         self.known.follow(self.log).await?;
         let Verified { file_id, verdict, rejects } = verified;
-        let identifier = verdict.identifier.as_deref();
         let mut row = self.row(feed, object, ArrivalState::VERIFIED);
         row.file_id = Some(file_id);
         row.identifier.clone_from(&verdict.identifier);
         row.rejects = rejects;
         row.records = verdict.records;
         row.content_bytes = verdict.content_bytes;
-        let other = self.known.other_with(&feed.name, identifier, &file_id);
+        let other = self.known.other_with(&feed.name, &verdict.identifiers, &file_id);
         let known = self.known.file(&file_id);
         if let Some(known) = known
             && known.state != Some(FileState::FAILED)
@@ -85,13 +84,13 @@ impl<L: Log> FeedOwner<'_, L> {
             );
             return self.publish(vec![row], None).await;
         }
-        if let (Some(other), None) = (other, known) {
+        if let (Some((identifier, other)), None) = (other, known) {
             row.state = ArrivalState::HELD;
             row.reason = Some(
                 Reason::new("same_identifier")
                     .expected_found(
                         "an identifier that did not come before in this feed",
-                        format!("`{}`, as in file {other}", identifier.unwrap_or_default()),
+                        format!("`{identifier}`, as in file {other}"),
                     )
                     .remedy("decide: batchless release or cancel"),
             );
@@ -104,7 +103,7 @@ impl<L: Log> FeedOwner<'_, L> {
             state = %row.state,
             "file verified"
         );
-        self.known.announce(file_id, &feed.name, &object.key, identifier);
+        self.known.announce(file_id, &feed.name, &object.key, &verdict.identifiers);
         let held = row.reason.clone();
         let command = PublishFile {
             file_id,

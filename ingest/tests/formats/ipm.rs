@@ -27,13 +27,22 @@ fn vbs(messages: &[Vec<u8>]) -> Vec<u8> {
 }
 
 const FILE_ID: &str = "01050250022607220000001294000001";
+const NEXT_ID: &str = "01050250022607220000001294000002";
 
 fn header() -> Vec<u8> {
-    message("1644", &[(24, "697"), (48, &format!("032{FILE_ID}")), (71, "00000001")])
+    header_of(FILE_ID)
+}
+
+fn header_of(id: &str) -> Vec<u8> {
+    message("1644", &[(24, "697"), (48, &format!("032{id}")), (71, "00000001")])
 }
 
 fn trailer(sum: u64, count: usize) -> Vec<u8> {
-    let totals = format!("{FILE_ID}0301016{sum:016}0306008{count:08}");
+    trailer_of(FILE_ID, sum, count)
+}
+
+fn trailer_of(id: &str, sum: u64, count: usize) -> Vec<u8> {
+    let totals = format!("{id}0301016{sum:016}0306008{count:08}");
     let totals = format!("{:03}{totals}", totals.len());
     message("1644", &[(24, "695"), (48, &totals), (71, &format!("{count:08}"))])
 }
@@ -149,12 +158,25 @@ fn last(settings: &Settings, content: &[u8]) -> String {
 #[test]
 fn several_logical_files_are_one_file_with_totals_each() {
     let one = [header(), purchase(&[]), trailer(12_345, 3)];
-    let whole = read(&issuer(), &vbs(&[one.clone(), one].concat()));
+    let next = [header_of(NEXT_ID), purchase(&[]), trailer_of(NEXT_ID, 12_345, 3)];
+    let whole = read(&issuer(), &vbs(&[one, next].concat()));
     let whole = whole.unwrap_or_else(|refusal| panic!("{}", refusal.0));
     assert_eq!(whole.found.len(), 2);
     assert_eq!(whole.summary.control_totals.len(), 4);
     assert_eq!(whole.summary.claimed_unsigned, Some(24_690));
     assert_eq!(whole.summary.identifier.as_deref(), Some(&FILE_ID[7..]));
+    assert_eq!(whole.summary.identifiers, [&FILE_ID[7..], &NEXT_ID[7..]]);
+}
+
+/// The same logical file twice, or two under one identifier, would be posted twice.
+#[test]
+fn a_file_id_that_comes_twice_in_an_object_is_refused() {
+    let one = [header(), purchase(&[]), trailer(12_345, 3)];
+    let content = vbs(&[one.clone(), one].concat());
+    assert_eq!(
+        last(&issuer(), &content),
+        "refused: record 1, byte 252, PDS 0105 file ID: file id twice: expected a file ID that did not come before in this object, found `0022607220000001294000001`, as of logical file 1"
+    );
 }
 
 #[test]

@@ -32,9 +32,13 @@ impl Ipm {
                 let expected = format!("at most {LOGICAL_FILES_MAX} logical files");
                 return Err(field("too_many_logical_files", "1644/697", &expected, "more"));
             }
-            if place.identifier.is_none() {
-                place.identifier = Some(identifier.clone());
+            if let Some(earlier) = place.identifiers.iter().position(|known| *known == identifier) {
+                let expected = "a file ID that did not come before in this object";
+                let found =
+                    format!("`{identifier}`, as of logical file {}", earlier.saturating_add(1));
+                return Err(field("file_id_twice", "PDS 0105 file ID", expected, &found));
             }
+            place.identifiers.push(identifier.clone());
             place.logical = Some(Logical {
                 id: identifier,
                 count: 1,
@@ -98,7 +102,8 @@ impl Ipm {
             ));
         }
         place.summary = Some(Summary {
-            identifier: place.identifier.clone(),
+            identifier: place.identifiers.first().cloned(),
+            identifiers: std::mem::take(&mut place.identifiers),
             control_totals: std::mem::take(&mut place.control_totals),
             claimed_debits: None,
             claimed_credits: None,

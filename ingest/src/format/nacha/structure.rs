@@ -240,6 +240,7 @@ impl Nacha {
         control_totals.extend(sums);
         self.place.summary = Some(Summary {
             identifier: self.place.identifier.clone(),
+            identifiers: self.place.identifier.iter().cloned().collect(),
             control_totals,
             claimed_debits: Some(claimed_debits),
             claimed_credits: Some(claimed_credits),
