@@ -44,14 +44,13 @@ impl DataDirectory {
     ///
     /// Where it can't be made, or isn't a directory.
     pub(crate) fn create(path: &Path) -> anyhow::Result<Self> {
-        let is_new = !path.exists();
-        fs::create_dir_all(path).with_context(|| {
+        let mut folder = fs::DirBuilder::new();
+        // Positions and labels are nobody else's business, from the first moment on.
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+        folder.recursive(true).create(path).with_context(|| {
             format!("the data directory {} can't be made; give another --data", path.display())
         })?;
-        if is_new {
-            // Positions and labels are nobody else's business.
-            restrict(path, 0o700)?;
-        }
         Ok(Self { path: path.to_owned() })
     }
 
@@ -204,20 +203,13 @@ fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
+    // The new name is there after a power cut only once the folder is synced.
+    #[cfg(unix)]
+    if let Some(folder) = path.parent() {
+        File::open(folder)?.sync_all()?;
+    }
     #[cfg(not(unix))]
     let _ = mode;
-    Ok(())
-}
-
-#[cfg(unix)]
-fn restrict(path: &Path, mode: u32) -> anyhow::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
-        .with_context(|| format!("the mode of {} can't be set", path.display()))
-}
-
-#[cfg(not(unix))]
-fn restrict(_: &Path, _: u32) -> anyhow::Result<()> {
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use processors::store::Store as _;
+use processors::store::{Store as _, View as _};
 use processors::store::sqlite::SqliteStore;
 use schemas::codec::{Codec, Event as _, EventType};
 use schemas::ledger::Ledger;
@@ -65,6 +65,19 @@ pub(crate) async fn open(config: &Config, now: Timestamp) -> anyhow::Result<Open
             found
         }
         None => {
+            // The log gets its descriptor before the store does.
+            if data.accounts().exists()
+                && let Some(known) =
+                    SqliteStore::open(&data.accounts())?.view().await?.ledger().await?
+            {
+                bail!(
+                    "the accounts of the ledger {} are in {}, but its log {} is new; restore the \
+                     log that belongs to them, or give another --data",
+                    known.name,
+                    data.accounts().display(),
+                    data.log().display()
+                );
+            }
             write_descriptor(&log, &expected, now).await?;
             expected
         }

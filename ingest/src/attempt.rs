@@ -79,7 +79,7 @@ where
                 if out_since.is_none() {
                     tracing::warn!(of, partition, error = %failure, "the owner begins again");
                 }
-                let since = *out_since.get_or_insert(begun);
+                let since = *out_since.get_or_insert_with(Instant::now);
                 if patience.is_some_and(|patience| patience < since.elapsed()) {
                     return Err(Error { of, partition, source: failure });
                 }

@@ -9,10 +9,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
-use object_store::{GetOptions, GetRange, GetResultPayload, ObjectStore};
+use object_store::{GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt};
 
 /// An object as it was listed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +23,15 @@ pub struct Object {
     pub version: String,
     /// Its size in bytes.
     pub size: u64,
+}
+
+/// What a bucket holds at a look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// Its objects, in ascending order of keys.
+    pub objects: Vec<Object>,
+    /// Why some of it could not be looked at; the first such reason.
+    pub unreadable: Option<String>,
 }
 
 /// A bucket. A cheap handle; clones are the same bucket.
@@ -94,17 +103,28 @@ impl Bucket {
     /// # Errors
     ///
     /// *Unavailable* where it can't be listed; nothing is known then, and nothing is forgotten.
-    pub async fn list(&self) -> Result<Vec<Object>, Error> {
-        let unavailable = |source| Error::Unavailable { name: self.name.clone(), source };
-        let listed: Vec<_> = self.store.list(None).try_collect().await.map_err(unavailable)?;
+    pub async fn list(&self) -> Result<Listing, Error> {
+        let mut listed = self.store.list(None);
+        let (mut metas, mut first_error) = (Vec::new(), None);
+        // One entry that can't be looked at must not hide the others.
+        while let Some(entry) = listed.next().await {
+            match entry {
+                Ok(meta) => metas.push(meta),
+                Err(error) if first_error.is_none() => first_error = Some(error),
+                Err(_) => (),
+            }
+        }
+        if let Some(source) = first_error.take_if(|_| metas.is_empty()) {
+            return Err(Error::Unavailable { name: self.name.clone(), source });
+        }
         let object = |meta: object_store::ObjectMeta| Object {
             key: meta.location.to_string(),
-            version: meta.e_tag.unwrap_or_else(|| format!("{}-{}", meta.last_modified, meta.size)),
+            version: version_of(&meta),
             size: meta.size,
         };
-        let mut objects: Vec<Object> = listed.into_iter().map(object).collect();
+        let mut objects: Vec<Object> = metas.into_iter().map(object).collect();
         objects.sort();
-        Ok(objects)
+        Ok(Listing { objects, unreadable: first_error.map(|error| error.to_string()) })
     }
 
     /// The bytes of a range of an object, on condition that it still has its version.
@@ -123,7 +143,10 @@ impl Bucket {
         };
         let path = object_store::path::Path::parse(&object.key)
             .map_err(|_| Error::Gone { key: object.key.clone() })?;
-        let found = self.store.get_opts(&path, options).await.map_err(|e| self.error(object, e))?;
+        let found = match self.store.get_opts(&path, options).await {
+            Ok(found) => found,
+            Err(error) => return Err(self.error(object, &path, error).await),
+        };
         let bytes = match found.payload {
             // Read at once rather than through object_store's stream, which takes small steps.
             GetResultPayload::File(file, _) => read_file(file, range.clone()).await,
@@ -132,7 +155,10 @@ impl Bucket {
                     all.extend_from_slice(&part);
                     Ok(all)
                 });
-                Ok(Bytes::from(parts.await.map_err(|error| self.error(object, error))?))
+                match parts.await {
+                    Ok(bytes) => Ok(Bytes::from(bytes)),
+                    Err(error) => return Err(self.error(object, &path, error).await),
+                }
             }
         };
         let bytes = bytes.map_err(|source| Error::Read { key: object.key.clone(), source })?;
@@ -143,19 +169,32 @@ impl Bucket {
         Ok(bytes)
     }
 
-    fn error(&self, object: &Object, error: object_store::Error) -> Error {
+    /// What a failed read means: another version may show itself as any error, such as a range
+    /// behind the end, so the object is looked at again.
+    async fn error(
+        &self,
+        object: &Object,
+        path: &object_store::path::Path,
+        error: object_store::Error,
+    ) -> Error {
         use object_store::Error as Store;
-        match error {
-            Store::NotFound { .. } | Store::Precondition { .. } | Store::NotModified { .. } => {
-                Error::Gone { key: object.key.clone() }
+        let gone = Error::Gone { key: object.key.clone() };
+        match (&error, self.store.head(path).await) {
+            (
+                Store::NotFound { .. } | Store::Precondition { .. } | Store::NotModified { .. },
+                _,
+            ) => gone,
+            (_, Err(Store::NotFound { .. })) => gone,
+            (_, Ok(meta)) if version_of(&meta) != object.version => gone,
+            _ => {
+                Error::Unavailable { name: format!("{}/{}", self.name, object.key), source: error }
             }
-            // The range begins behind the end: the object has become shorter.
-            Store::Generic { source, .. } if source.to_string().contains("range") => {
-                Error::Gone { key: object.key.clone() }
-            }
-            source => Error::Unavailable { name: self.name.clone(), source },
         }
     }
+}
+
+fn version_of(meta: &object_store::ObjectMeta) -> String {
+    meta.e_tag.clone().unwrap_or_else(|| format!("{}-{}", meta.last_modified, meta.size))
 }
 
 async fn read_file(mut file: std::fs::File, range: Range<u64>) -> std::io::Result<Bytes> {
@@ -171,7 +210,7 @@ async fn read_file(mut file: std::fs::File, range: Range<u64>) -> std::io::Resul
 
 #[cfg(test)]
 mod tests {
-    use object_store::{ObjectStoreExt, PutPayload};
+    use object_store::PutPayload;
 
     use super::*;
 
@@ -186,7 +225,7 @@ mod tests {
         for (bucket, store) in cases {
             let path = object_store::path::Path::from("in/a.ach");
             store.put(&path, PutPayload::from_static(b"0123456789")).await.unwrap();
-            let [object] = bucket.list().await.unwrap().try_into().unwrap();
+            let [object] = bucket.list().await.unwrap().objects.try_into().unwrap();
             assert_eq!((object.key.as_str(), object.size), ("in/a.ach", 10));
             assert_eq!(bucket.read(&object, 2..5).await.unwrap(), "234");
             assert_eq!(bucket.read(&object, 5..5).await.unwrap(), "");

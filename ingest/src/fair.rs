@@ -19,16 +19,35 @@ impl<T> Waiting<T> {
         self.queue.push((size, waiting));
     }
 
+    /// The one that waits longest among those that this is true of.
+    pub(crate) fn first(&self, is_it: impl Fn(&T) -> bool) -> Option<&T> {
+        self.queue.iter().map(|(_, one)| one).find(|one| is_it(one))
+    }
+
     /// Takes the next for one of `free` places, among those that may go.
     pub(crate) fn take(&mut self, free: usize, may_go: impl Fn(&T) -> bool) -> Option<T> {
+        let at = self.next(free, may_go)?;
+        Some(self.take_at(at))
+    }
+
+    /// Where the next for one of `free` places stands, among those that may go.
+    pub(crate) fn next(&self, free: usize, may_go: impl Fn(&T) -> bool) -> Option<usize> {
         let candidates = self.queue.iter().enumerate().filter(|(_, (_, one))| may_go(one));
         let next = match free {
             0 => None,
             1 => candidates.min_by_key(|(at, (size, _))| (*size, *at)),
             _ => candidates.min_by_key(|(at, _)| *at),
         };
-        let at = next?.0;
-        Some(self.queue.remove(at).1)
+        next.map(|(at, _)| at)
+    }
+
+    /// Takes the one that stands there.
+    ///
+    /// # Panics
+    ///
+    /// Where nothing stands there.
+    pub(crate) fn take_at(&mut self, at: usize) -> T {
+        self.queue.remove(at).1
     }
 }
 

@@ -30,6 +30,16 @@ pub struct Feed {
     pub limits: Limits,
 }
 
+impl Feed {
+    /// A digest of all that decides whether a file is refused: a refusal counts under it only.
+    pub fn digest(&self) -> String {
+        let RejectLimit { percent, records_min } = self.reject_limit;
+        let Limits { bytes_max, ratio_max } = self.limits;
+        let settings = self.settings.digest();
+        format!("{settings}/{percent}/{records_min}/{bytes_max}/{ratio_max}")
+    }
+}
+
 /// When an object counts as arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtRest {

@@ -11,6 +11,9 @@ use topic::{Error, Log, Received};
 
 use crate::follow::Follower;
 
+/// The reason code of a file that failed because its bytes weren't there any more.
+pub(crate) const OBJECT_GONE: &str = "object_gone";
+
 /// What is known of a file.
 #[derive(Clone, Debug)]
 pub(crate) struct KnownFile {
@@ -18,6 +21,10 @@ pub(crate) struct KnownFile {
     pub(crate) object: String,
     /// None where it was sent to its owner, who has not answered yet.
     pub(crate) state: Option<FileState>,
+    /// The size of its object.
+    pub(crate) size_bytes: i64,
+    /// True where it failed because its bytes weren't there any more.
+    pub(crate) misses_bytes: bool,
 }
 
 /// The files that reached *verified* or *held*, of all feeds.
@@ -37,12 +44,20 @@ struct Row {
     object: String,
     #[serde(default)]
     state: Option<String>,
+    #[serde(default)]
+    reason: Option<ReasonView>,
     verdict: VerdictView,
+}
+
+#[derive(Deserialize)]
+struct ReasonView {
+    code: String,
 }
 
 #[derive(Deserialize)]
 struct VerdictView {
     identifiers: Vec<String>,
+    size_bytes: i64,
 }
 
 impl Known {
@@ -92,8 +107,26 @@ impl Known {
             let key = (feed.to_owned(), identifier.clone());
             self.identifiers.entry(key).or_insert(file_id);
         }
-        let known = KnownFile { feed: feed.to_owned(), object: object.to_owned(), state: None };
+        let known = KnownFile {
+            feed: feed.to_owned(),
+            object: object.to_owned(),
+            state: None,
+            size_bytes: 0,
+            misses_bytes: false,
+        };
         self.files.entry(file_id).or_insert(known);
+    }
+
+    /// Notes that the file's bytes were sent to its owner again.
+    pub(crate) fn resend(&mut self, file_id: &FileId) {
+        if let Some(file) = self.files.get_mut(file_id) {
+            file.misses_bytes = false;
+        }
+    }
+
+    /// True where the file waits for its bytes: an object that has them is no duplicate.
+    pub(crate) fn misses_bytes(&self, file_id: &FileId) -> bool {
+        self.files.get(file_id).is_some_and(|file| file.misses_bytes)
     }
 
     /// What is known of this file.
@@ -116,14 +149,19 @@ impl Known {
         })
     }
 
-    /// True where this feed has a file that has not ended.
+    /// True where this feed has a file that has not ended. Held and failed ones may go on.
     pub(crate) fn has_open_file(&self, feed: &str) -> bool {
         let is_open = |file: &KnownFile| match &file.state {
             None => true,
-            // Held and failed files may go on: what follows them waits.
             Some(state) => !state.is_end() || [FileState::HELD, FileState::FAILED].contains(state),
         };
         self.files.values().any(|file| file.feed == feed && is_open(file))
+    }
+
+    /// True where an object of this size may hold the bytes that a failed file of its feed misses.
+    pub(crate) fn may_have_missed_bytes(&self, feed: &str, size_bytes: u64) -> bool {
+        let mut failed = self.files.values().filter(|file| file.feed == feed && file.misses_bytes);
+        failed.any(|file| u64::try_from(file.size_bytes) == Ok(size_bytes))
     }
 
     fn take(&mut self, expected: EventType, message: &Received) {
@@ -138,6 +176,9 @@ impl Known {
                 let state = row.state.as_deref().map(FileState::from);
                 self.announce(row.file_id, &row.feed, &row.object, &row.verdict.identifiers);
                 if let (Some(file), Some(state)) = (self.files.get_mut(&row.file_id), state) {
+                    let code = row.reason.as_ref().map(|reason| reason.code.as_str());
+                    file.misses_bytes = state == FileState::FAILED && code == Some(OBJECT_GONE);
+                    file.size_bytes = row.verdict.size_bytes;
                     file.state = Some(state);
                     file.object = row.object;
                 }

@@ -27,6 +27,7 @@ use crate::feed::Config;
 use crate::format::revision;
 use crate::split::{Chunk, Plan, Split};
 use crate::splitter::{Failed, Produced, Splitter};
+use crate::watch::broken;
 
 mod command;
 
@@ -177,9 +178,11 @@ impl<'a, L: Log> FileOwner<'a, L> {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Ok(()),
-                Some(produced) = self.produced.recv() => self.publish_produced(produced).await?,
                 received = commands.next() => self.answer(&received?).await?,
-                Some(_) = self.splitters.join_next() => (),
+                Some(produced) = self.produced.recv() => self.publish_produced(produced).await?,
+                Some(ended) = self.splitters.join_next() => {
+                    ended.map_err(|error| broken("the splitting of a file", error))?;
+                }
             }
         }
     }
@@ -217,7 +220,7 @@ impl<'a, L: Log> FileOwner<'a, L> {
             Box::new(
                 Reason::new(SETTINGS_CHANGED)
                     .expected_found(expected, found)
-                    .remedy("restore the settings that it was verified under, or cancel it"),
+                    .remedy("restore the settings that it was verified under, and start again"),
             )
         };
         let Some(feed) = self.config.feed(&file.feed) else {
@@ -267,6 +270,7 @@ impl<'a, L: Log> FileOwner<'a, L> {
             records: verdict.records,
             split: Some(split),
             produce: self.produce.clone(),
+            moved: Vec::new(),
         })
     }
 

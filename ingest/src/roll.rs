@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use schemas::arrival::{Arrival, ArrivalState};
+use schemas::arrival::Arrival;
 use schemas::codec::{Codec, EventType};
 use schemas::file::{File, FileState};
 use schemas::{FileId, Topic};
@@ -12,6 +12,7 @@ use topic::{Error, Log, Received};
 use crate::bucket::{self, Object};
 use crate::feed::{AtRest, Feed, has_marker, is_object};
 use crate::follow::Follower;
+use crate::known::OBJECT_GONE;
 use crate::watch::object_of;
 
 /// Objects and files, by their newest rows.
@@ -55,7 +56,7 @@ impl Roll {
     /// Where a bucket can't be listed.
     pub async fn is_settled(&self, feeds: &[Feed]) -> Result<bool, bucket::Error> {
         for feed in feeds {
-            let listed = feed.bucket.list().await?;
+            let listed = feed.bucket.list().await?.objects;
             let waits = |object: &&Object| {
                 is_object(&object.key)
                     && (feed.at_rest == AtRest::TwoLooks || has_marker(object, &listed))
@@ -76,8 +77,17 @@ impl Roll {
         self.arrivals.get(&key).is_some_and(|row| {
             row.version == object.version
                 && row.state.is_end()
-                && (row.state != ArrivalState::REFUSED
-                    || row.settings_digest == feed.settings.digest())
+                && !row.is_refused_otherwise_than(&feed.digest())
+                && !self.misses_bytes(row)
+        })
+    }
+
+    /// True where the object's file misses its bytes: they may be these.
+    fn misses_bytes(&self, row: &Arrival) -> bool {
+        let file = row.file_id.and_then(|file_id| self.files.get(&file_id));
+        file.is_some_and(|file| {
+            let code = file.reason.as_ref().map(|reason| reason.code.as_str());
+            file.state == FileState::FAILED && code == Some(OBJECT_GONE)
         })
     }
 

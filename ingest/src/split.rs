@@ -18,8 +18,8 @@ use crate::verify::control_direction;
 use crate::walk::{Found, Walk};
 
 /// How many records a chunk has. A publish costs some milliseconds whatever its size, and over many
-/// partitions tens of them on Kafka; ten thousand make that small, and hold a few megabytes.
-const CHUNK_RECORDS: i64 = 10_000;
+/// partitions tens of them on Kafka; five thousand make that small, and hold two megabytes.
+const CHUNK_RECORDS: i64 = 5_000;
 
 /// What splitting a file needs to know.
 #[derive(Clone, Debug)]

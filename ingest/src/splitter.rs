@@ -14,6 +14,7 @@ use crate::bucket::{self, Bucket, Object};
 use crate::container::Limits;
 use crate::content::{self, Blocks};
 use crate::feed::Config;
+use crate::known::OBJECT_GONE;
 use crate::split::{Broken, Chunk, Next, Split};
 
 /// How many chunks of one file may be made and not yet published: one on its way, one in the
@@ -61,6 +62,8 @@ pub(crate) struct Splitter<L> {
     /// None only while a thread works on it.
     pub(crate) split: Option<Split>,
     pub(crate) produce: mpsc::Sender<Produced>,
+    /// Each shard's position, and since when it stands there.
+    pub(crate) moved: Vec<(Option<i64>, Instant)>,
 }
 
 impl<L: Log> Splitter<L> {
@@ -157,45 +160,43 @@ impl<L: Log> Splitter<L> {
     }
 
     fn gone(&self) -> Stop {
-        let reason = Reason::new("object_gone")
+        let reason = Reason::new(OBJECT_GONE)
             .expected_found(
                 format!("{} as it was verified", self.object.key),
                 "that it is gone or was replaced",
             )
-            .remedy("put the same bytes there again, under any name, or cancel the file");
+            .remedy("put the same bytes there again, under any name");
         Stop::Failed(reason)
     }
 
     /// Waits while the shards lag far behind and do move.
-    async fn wait_for_shards(&self) {
+    async fn wait_for_shards(&mut self) {
         if self.records <= SMALL_FILE_RECORDS {
             return;
         }
-        let mut moved = (Instant::now(), None);
-        loop {
-            // A log that can't say is no reason to wait.
-            let Ok((applied, lag)) = self.lag().await else { return };
-            if moved.1 != Some(applied) {
-                moved = (Instant::now(), Some(applied));
-            }
-            if lag <= LAG_MAX || moved.0.elapsed() > STALLED_AFTER {
-                return;
-            }
+        // A log that can't say is no reason to wait.
+        while self.lag().await.is_ok_and(|lag| LAG_MAX < lag) {
             tokio::time::sleep(LAG_LOOK_EVERY).await;
         }
     }
 
-    /// How far the shards are, and how far behind, in events of all of them.
-    async fn lag(&self) -> Result<(i64, i64), topic::Error> {
+    /// How far those shards are behind that move, in events of all of them.
+    async fn lag(&mut self) -> Result<i64, topic::Error> {
         let positions = self.log.committed(&self.config.processors_group, Topic::Records).await?;
-        let (mut applied, mut lag) = (0_i64, 0_i64);
-        for (shard, position) in (0..).zip(positions) {
-            let position = position.unwrap_or_default();
-            let end = self.log.end(Topic::Records, shard).await?;
-            applied = applied.saturating_add(position);
-            lag = lag.saturating_add(end.saturating_sub(position));
+        let now = Instant::now();
+        self.moved.resize(positions.len(), (None, now));
+        let mut lag = 0_i64;
+        for ((shard, position), moved) in (0..).zip(positions).zip(&mut self.moved) {
+            if moved.0 != position {
+                *moved = (position, now);
+            }
+            if moved.1.elapsed() <= STALLED_AFTER {
+                let end = self.log.end(Topic::Records, shard).await?;
+                let behind = end.saturating_sub(position.unwrap_or_default());
+                lag = lag.saturating_add(behind);
+            }
         }
-        Ok((applied, lag))
+        Ok(lag)
     }
 }
 

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use topic::{Batch, Log, Message, MessageSet, ReaderOf, Received, Writer, cloud_events};
 
 use crate::attempt::{Error, Failure, until_done};
-use crate::bucket::{self, Object};
+use crate::bucket::{self, Listing, Object};
 use crate::fair::Waiting;
 use crate::feed::{AtRest, Config, Feed, has_marker, is_object};
 use crate::known::Known;
@@ -51,6 +51,13 @@ pub async fn run<L: Log>(
         own(log.clone(), Arc::clone(&config), assignment.partition, token)
     };
     topic::own_partitions(&log, FEEDS_GROUP, Topic::Arrivals, cancel, own, stopped).await
+}
+
+/// A task of ours that ended in the middle: a fault of this program, after which nothing it held
+/// goes on by itself.
+pub(crate) fn broken(what: &str, error: tokio::task::JoinError) -> topic::Error {
+    let what = format!("{what} ended in the middle; start again to go on, and report it");
+    topic::Error::Fatal { what, source: Some(Box::new(error)) }
 }
 
 /// The partition of `arrivals` that a feed falls into.
@@ -101,6 +108,8 @@ struct FeedOwner<'a, L: Log> {
     looks: Vec<(Instant, &'a Feed)>,
     /// Feeds whose bucket could not be listed at the last look.
     unavailable: HashSet<String>,
+    /// Objects that could not be read: how often, and when they are tried next.
+    unreadable: HashMap<ObjectOf, (u32, Instant)>,
 }
 
 impl<'a, L: Log> FeedOwner<'a, L> {
@@ -121,9 +130,13 @@ impl<'a, L: Log> FeedOwner<'a, L> {
             Ok::<(), Failure>(())
         };
         topic::read_all(log, Topic::Arrivals, partition, 0, keep).await?;
-        // What was being verified is verified anew; it was at rest already.
-        for row in rows.values_mut().filter(|row| !row.state.is_end()) {
-            row.state = ArrivalState::SEEN;
+        // What was being verified is verified anew; it was at rest already. What could not be read
+        // may have been mended since.
+        for row in rows.values_mut() {
+            let code = row.reason.as_ref().map(|reason| reason.code.as_str());
+            if !row.state.is_end() || code == Some(finding::OBJECT_UNREADABLE) {
+                row.state = ArrivalState::SEEN;
+            }
         }
         let partitions = log.partitions(Topic::Arrivals);
         let now = Instant::now();
@@ -140,6 +153,7 @@ impl<'a, L: Log> FeedOwner<'a, L> {
             progress: HashMap::new(),
             looks: config.feeds.iter().filter(mine).map(|feed| (now, feed)).collect(),
             unavailable: HashSet::new(),
+            unreadable: HashMap::new(),
         })
     }
 
@@ -152,7 +166,7 @@ impl<'a, L: Log> FeedOwner<'a, L> {
                 () = cancel.cancelled() => return Ok(()),
                 Some(ended) = self.verifying.join_next() => match ended {
                     Ok((feed, object, result)) => self.verified(&feed, object, result).await?,
-                    Err(error) => tracing::error!(%error, "a verification ended in the middle"),
+                    Err(error) => return Err(broken("a verification", error).into()),
                 },
                 () = until(next.map(|(at, _)| at)) => {
                     if let Some((_, feed)) = next {
@@ -172,7 +186,14 @@ impl<'a, L: Log> FeedOwner<'a, L> {
             }
         }
         let listed = match listed {
-            Ok(listed) => listed,
+            Ok(Listing { objects, unreadable }) => {
+                if let Some(what) = unreadable
+                    && self.unavailable.insert(format!("{}/", feed.name))
+                {
+                    tracing::warn!(feed = feed.name, what, "a part of the inbox can't be listed");
+                }
+                objects
+            }
             Err(error) => {
                 if self.unavailable.insert(feed.name.clone()) {
                     tracing::warn!(feed = feed.name, %error, "the inbox can't be listed");
@@ -198,9 +219,10 @@ impl<'a, L: Log> FeedOwner<'a, L> {
         let key = (feed.name.clone(), object.key.clone());
         let known = self.rows.get(&key).filter(|row| {
             // A refusal counts under the settings that it came about by: mend the feed, and the
-            // object that still lies there is read anew.
-            let is_outdated =
-                row.state == ArrivalState::REFUSED && row.settings_digest != feed.settings.digest();
+            // object that still lies there is read anew. So is one whose file misses its bytes:
+            // what was a duplicate while they were there may have them.
+            let is_outdated = row.is_refused_otherwise_than(&feed.digest())
+                || row.file_id.is_some_and(|file_id| self.known.misses_bytes(&file_id));
             row.version == object.version && !is_outdated
         });
         let state = known.map(|row| row.state.clone());
@@ -212,6 +234,9 @@ impl<'a, L: Log> FeedOwner<'a, L> {
             return None;
         }
         if state.as_ref().is_some_and(|state| *state != ArrivalState::SEEN) {
+            return None;
+        }
+        if self.unreadable.get(&key).is_some_and(|(_, not_before)| Instant::now() < *not_before) {
             return None;
         }
         let mut row = self.row(feed, object, ArrivalState::SEEN);
@@ -264,10 +289,9 @@ impl<'a, L: Log> FeedOwner<'a, L> {
     async fn start_verifying(&mut self) -> Result<(), Failure> {
         let mut changed = Vec::new();
         while self.verifying.len() < VERIFIED_AT_ONCE {
-            let blocked = self.blocked_feeds();
-            let is_free = |(feed, _): &(String, Object)| !blocked.contains(feed);
             let free = VERIFIED_AT_ONCE.saturating_sub(self.verifying.len());
-            let Some((name, object)) = self.waiting.take(free, is_free) else { break };
+            let next = self.waiting.next(free, |one| self.may_begin(one));
+            let Some((name, object)) = next.map(|at| self.waiting.take_at(at)) else { break };
             let Some(feed) = self.config.feed(&name) else { continue };
             let key = (name.clone(), object.key.clone());
             // Replaced while it waited: the new version waits for itself.
@@ -304,14 +328,17 @@ impl<'a, L: Log> FeedOwner<'a, L> {
         self.publish(changed, None).await
     }
 
-    /// Serial feeds whose next file must wait: one is being verified, or the former has not ended.
-    fn blocked_feeds(&self) -> HashSet<String> {
-        let serial = self.looks.iter().filter(|(_, feed)| feed.serial);
-        let blocked = serial.filter(|(_, feed)| {
-            self.progress.keys().any(|(name, _)| *name == feed.name)
-                || self.known.has_open_file(&feed.name)
-        });
-        blocked.map(|(_, feed)| feed.name.clone()).collect()
+    /// True where an object that waits may be verified now. Of a serial feed that is the first that
+    /// waits, once the former file has ended.
+    fn may_begin(&self, one: &(String, Object)) -> bool {
+        let (name, object) = one;
+        if !self.config.feed(name).is_some_and(|feed| feed.serial) {
+            return true;
+        }
+        let is_first = self.waiting.first(|(other, _)| other == name) == Some(one);
+        let is_busy = self.progress.keys().any(|(other, _)| other == name);
+        let may_be_missed = self.known.may_have_missed_bytes(name, object.size);
+        !is_busy && (may_be_missed || (is_first && !self.known.has_open_file(name)))
     }
 
     fn row(&self, feed: &Feed, object: &Object, state: ArrivalState) -> Arrival {
@@ -325,7 +352,7 @@ impl<'a, L: Log> FeedOwner<'a, L> {
             rejects: Vec::new(),
             file_id: None,
             identifier: None,
-            settings_digest: feed.settings.digest(),
+            settings_digest: feed.digest(),
             records: 0,
             content_bytes: 0,
             updated_at: (self.config.clock)(),

@@ -55,6 +55,13 @@ pub struct Arrival {
     pub updated_at: Timestamp,
 }
 
+impl Arrival {
+    /// True where the object was refused, but under other settings than those of this digest.
+    pub fn is_refused_otherwise_than(&self, settings_digest: &str) -> bool {
+        self.state == ArrivalState::REFUSED && self.settings_digest != settings_digest
+    }
+}
+
 /// Why something is as it is: a code to count by, and the place with what was found and expected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "documented field by field in the schema, which is the source")]

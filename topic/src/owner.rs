@@ -42,7 +42,10 @@ where
         let change = tokio::select! {
             () = cancel.cancelled() => break Ok(()),
             change = subscription.next() => change,
-            () = owners.ended() => continue,
+            ended = owners.ended() => match ended {
+                Ok(()) => continue,
+                Err(error) => break Err(error),
+            },
         };
         match change {
             Ok(Change::Assigned(assignments)) => {
@@ -53,15 +56,17 @@ where
                 }
             }
             Ok(Change::Revoked(revocation)) => {
-                owners.end(&revocation.partitions).await;
+                if let Err(error) = owners.end(&revocation.partitions).await {
+                    break Err(error);
+                }
                 revocation.acknowledge();
             }
             Err(error) => break Err(error),
         }
     };
     let all: Vec<u32> = owners.tokens.keys().copied().collect();
-    owners.end(&all).await;
-    result
+    let ended = owners.end(&all).await;
+    result.and(ended)
 }
 
 /// The tasks that own partitions now.
@@ -88,19 +93,25 @@ where
     }
 
     /// Has the tasks of these partitions end, and waits until they have.
-    async fn end(&mut self, partitions: &[u32]) {
+    async fn end(&mut self, partitions: &[u32]) -> Result<(), Error> {
         for partition in partitions {
             if let Some(token) = self.tokens.get(partition) {
                 token.cancel();
             }
         }
         while partitions.iter().any(|partition| self.tokens.contains_key(partition)) {
-            self.ended().await;
+            self.ended().await?;
         }
+        Ok(())
     }
 
     /// Waits until a task has ended; for ever where none runs. Safe to cancel.
-    async fn ended(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// Where it panicked, which the lints all but rule out: which partition it was is not known, so
+    /// all of them are let go.
+    async fn ended(&mut self) -> Result<(), Error> {
         match self.tasks.join_next().await {
             None => std::future::pending().await,
             Some(Ok((partition, result))) => {
@@ -108,13 +119,13 @@ where
                 if let Err(error) = result {
                     (self.stopped)(partition, error);
                 }
+                Ok(())
             }
-            // A panic, which the lints all but rule out: which partition it was is not known, so
-            // nothing goes on that might wait for it.
             Some(Err(error)) => {
-                tracing::error!(%error, "an owner ended in the middle");
                 self.tokens.values().for_each(CancellationToken::cancel);
                 self.tokens.clear();
+                let what = "an owner ended in the middle; start again to go on, and report it";
+                Err(Error::Fatal { what: what.to_owned(), source: Some(Box::new(error)) })
             }
         }
     }

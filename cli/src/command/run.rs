@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Threads for work that blocks: reading, packing, splitting. Each keeps memory of its own, and
 /// more of them than this only wait for the cores.
-const BLOCKING_THREADS: usize = 4;
+const BLOCKING_THREADS: usize = 6;
 
 /// What `run` is told.
 #[derive(Args, Debug)]
@@ -103,6 +103,7 @@ async fn work(config: &Config, once: bool, progress: &Progress) -> anyhow::Resul
 
     let owners = Owners::new(config, &ledger, feeds, once.then_some(PATIENCE));
     let cancel = CancellationToken::new();
+    let mut is_settled = false;
     let ended = {
         let mut work = std::pin::pin!(owners.work(&ledger, &cancel));
         let mut settled = std::pin::pin!(settled(&ledger, &mut roll, &owners, once));
@@ -114,6 +115,7 @@ async fn work(config: &Config, once: bool, progress: &Progress) -> anyhow::Resul
                 ended = &mut work => break ended,
                 found = &mut settled, if !cancel.is_cancelled() => {
                     found?;
+                    is_settled = true;
                     cancel.cancel();
                 }
                 drawn = &mut drawn, if !cancel.is_cancelled() => drawn?,
@@ -140,6 +142,9 @@ async fn work(config: &Config, once: bool, progress: &Progress) -> anyhow::Resul
         bail!("{why}");
     }
     tracing::info!("stopped");
+    if once && !is_settled {
+        bail!("told to stop before all had come to an end; start again to go on");
+    }
     Ok(before.compare(&roll))
 }
 
@@ -221,16 +226,27 @@ impl Owners {
             tracing::error!(error, "an owner stopped");
             note(&self.stopped, error);
         };
-        let (watched, published, processed) = tokio::join!(
-            ingest::watch::run(ledger.log.clone(), Arc::clone(&self.ingest), cancel, stopped),
-            ingest::publish::run(ledger.log.clone(), Arc::clone(&self.ingest), cancel, stopped),
-            processors::run(
-                ledger.log.clone(),
-                ledger.store.clone(),
-                self.processors.clone(),
-                cancel.clone()
-            ),
-        );
+        // Each ends when it is told to, or because it can't go on at all: then the others end their
+        // work in hand and let go.
+        let watch = async {
+            let (log, config) = (ledger.log.clone(), Arc::clone(&self.ingest));
+            let ended = ingest::watch::run(log, config, cancel, stopped).await;
+            cancel.cancel();
+            ended
+        };
+        let publish = async {
+            let (log, config) = (ledger.log.clone(), Arc::clone(&self.ingest));
+            let ended = ingest::publish::run(log, config, cancel, stopped).await;
+            cancel.cancel();
+            ended
+        };
+        let process = async {
+            let (log, store) = (ledger.log.clone(), ledger.store.clone());
+            let ended = processors::run(log, store, self.processors.clone(), cancel.clone()).await;
+            cancel.cancel();
+            ended
+        };
+        let (watched, published, processed) = tokio::join!(watch, publish, process);
         watched?;
         published?;
         processed?;

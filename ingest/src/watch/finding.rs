@@ -3,13 +3,23 @@
 use schemas::arrival::{ArrivalState, Reason};
 use schemas::command::PublishFile;
 use schemas::file::FileState;
+use tokio::time::{Duration, Instant};
 use topic::Log;
 
 use super::FeedOwner;
 use crate::attempt::Failure;
 use crate::bucket::{self, Object};
 use crate::feed::Feed;
+use crate::known::KnownFile;
 use crate::verify::{Finding, Refused, Verified};
+
+/// The reason code of an object that could not be read, again and again.
+pub(super) const OBJECT_UNREADABLE: &str = "object_unreadable";
+
+/// How often an object is tried that can't be read: with the waits in between some 15 s.
+const READS_MAX: u32 = 5;
+
+const READ_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 impl<L: Log> FeedOwner<'_, L> {
     /// Takes up the end of a verification.
@@ -25,14 +35,42 @@ impl<L: Log> FeedOwner<'_, L> {
         match result {
             Ok(Finding::Refused(refused)) => self.refused(feed, &object, refused).await,
             Ok(Finding::Verified(verified)) => self.decided(feed, &object, *verified).await,
-            Err(error) => {
-                // Gone, replaced or out of reach: the next look finds what is there then.
-                tracing::warn!(feed = name, object = object.key, %error, "not verified");
+            // Gone or replaced: the next look finds what is there then.
+            Err(error @ bucket::Error::Gone { .. }) => {
+                tracing::info!(feed = name, object = object.key, %error, "not verified");
                 let row = self.row(feed, &object, ArrivalState::SEEN);
-                self.rows.insert(key, row.clone());
                 self.publish(vec![row], None).await
             }
+            Err(error) => self.unreadable(feed, &object, &error).await,
         }
+    }
+
+    /// An object that can't be read is tried again, each time later, and then refused: it must
+    /// neither be read for ever nor hold up a run that is to end.
+    async fn unreadable(
+        &mut self,
+        feed: &Feed,
+        object: &Object,
+        error: &bucket::Error,
+    ) -> Result<(), Failure> {
+        let key = (feed.name.clone(), object.key.clone());
+        let (failures, not_before) = self.unreadable.entry(key).or_insert((0, Instant::now()));
+        *failures += 1;
+        if *failures < READS_MAX {
+            let wait = READ_AGAIN_AFTER.saturating_mul(1 << *failures);
+            *not_before = Instant::now() + wait;
+            if *failures == 1 {
+                let (feed, object) = (&feed.name, &object.key);
+                tracing::warn!(feed, object, %error, "the object can't be read; trying again");
+            }
+            let row = self.row(feed, object, ArrivalState::SEEN);
+            return self.publish(vec![row], None).await;
+        }
+        let reason = Reason::new(OBJECT_UNREADABLE)
+            .expected_found("an object that can be read", error.to_string())
+            .remedy("make it readable, then drop it again or start again");
+        let refused = Refused { reason, rejects: Vec::new(), records: 0, content_bytes: 0 };
+        self.refused(feed, object, refused).await
     }
 
     async fn refused(
@@ -72,15 +110,18 @@ impl<L: Log> FeedOwner<'_, L> {
         row.content_bytes = verdict.content_bytes;
         let other = self.known.other_with(&feed.name, &verdict.identifiers, &file_id);
         let known = self.known.file(&file_id);
+        // A failed file goes on with the same bytes of its own feed.
+        let may_go_on =
+            |known: &KnownFile| known.state == Some(FileState::FAILED) && known.feed == feed.name;
         if let Some(known) = known
-            && known.state != Some(FileState::FAILED)
+            && !may_go_on(known)
         {
             tracing::info!(feed = feed.name, object = object.key, %file_id, "duplicate refused");
             row.state = ArrivalState::DUPLICATE;
             row.reason = Some(
                 Reason::new("same_content")
                     .expected_found("content that did not come before", known.object.clone())
-                    .remedy("to take it again on purpose: batchless accept"),
+                    .remedy("nothing to do: what it holds is in the ledger, or on its way"),
             );
             return self.publish(vec![row], None).await;
         }
@@ -92,7 +133,10 @@ impl<L: Log> FeedOwner<'_, L> {
                         "an identifier that did not come before in this feed",
                         format!("`{identifier}`, as in file {other}"),
                     )
-                    .remedy("decide: batchless release or cancel"),
+                    .remedy(
+                        "nothing of it is published; have the sender give it an identifier of its \
+                         own, if it is another file",
+                    ),
             );
         }
         tracing::info!(
@@ -103,6 +147,7 @@ impl<L: Log> FeedOwner<'_, L> {
             state = %row.state,
             "file verified"
         );
+        self.known.resend(&file_id);
         self.known.announce(file_id, &feed.name, &object.key, &verdict.identifiers);
         let held = row.reason.clone();
         let command = PublishFile {

@@ -30,10 +30,10 @@ const LAYOUT: i32 = 1;
 /// each time.
 const WAL_PAGES: i64 = 16_384;
 
-/// Page cache of the writer: 16 MiB, of a reader: 4 MiB. It holds the inner pages of the trees, and
+/// Page cache of the writer: 8 MiB, of a reader: 2 MiB. It holds the inner pages of the trees, and
 /// the system's cache holds the rest: memory stays flat.
-const WRITER_CACHE_KIB: i64 = 16_384;
-const READER_CACHE_KIB: i64 = 4_096;
+const WRITER_CACHE_KIB: i64 = 8_192;
+const READER_CACHE_KIB: i64 = 2_048;
 
 /// How long a lock that another process holds is waited for, before the caller backs off.
 const BUSY_MS_MAX: u64 = 5_000;
@@ -252,10 +252,10 @@ fn failed(path: &Path, error: rusqlite::Error) -> Error {
             ),
             error,
         ),
-        Some(ErrorCode::DiskFull) => unusable(
-            format!("the disk that holds {at} is full; free some space and start again"),
-            error,
-        ),
+        Some(ErrorCode::DiskFull) => Error::Retry {
+            what: format!("the disk that holds {at} is full; free some space"),
+            source: Some(Box::new(error)),
+        },
         Some(ErrorCode::CannotOpen) => unusable(
             format!("{at} can't be opened; check that its directory exists and may be written"),
             error,
