@@ -89,7 +89,7 @@ pub(crate) fn feed(format: &str, directory: &Path) -> anyhow::Result<Feed> {
 
 /// The file as its inbox lists it.
 pub(crate) async fn object(feed: &Feed) -> anyhow::Result<Object> {
-    let listed = feed.bucket.list().await?;
+    let listed = feed.bucket.list().await?.objects;
     listed.into_iter().find(|object| object.key == FILE).context("the inbox is empty")
 }
 

@@ -12,7 +12,8 @@ use crate::stage::Stage;
 pub(crate) struct Report {
     format: String,
     records: u64,
-    bytes: u64,
+    /// The size of the file.
+    pub(crate) bytes: u64,
     costs: Vec<(Stage, Cost)>,
 }
 
@@ -42,14 +43,20 @@ pub(crate) struct Line<'a> {
 }
 
 impl Report {
-    /// Nothing yet, for a file of so many records and bytes.
-    pub(crate) fn new(format: &str, records: u64, bytes: u64) -> Self {
-        Self { format: format.to_owned(), records, bytes, costs: Vec::new() }
+    /// Nothing yet, for a file of so many records.
+    pub(crate) fn new(format: &str, records: u64) -> Self {
+        Self { format: format.to_owned(), records, bytes: 0, costs: Vec::new() }
     }
 
-    /// Takes what a stage cost.
+    /// Takes what a stage cost; of several times the fastest is kept, and the most memory.
     pub(crate) fn add(&mut self, stage: Stage, cost: Cost) {
-        self.costs.push((stage, cost));
+        let Some((_, kept)) = self.costs.iter_mut().find(|(other, _)| *other == stage) else {
+            self.costs.push((stage, cost));
+            return;
+        };
+        let peak_bytes = kept.peak_bytes.max(cost.peak_bytes);
+        let fastest = if cost.wall_us < kept.wall_us { cost } else { *kept };
+        *kept = Cost { peak_bytes, ..fastest };
     }
 
     /// A line for each stage.
