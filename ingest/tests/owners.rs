@@ -539,3 +539,51 @@ async fn a_file_is_held_where_any_of_its_identifiers_came_before() {
     let records = house.ids(Topic::Records).await;
     assert_eq!(records.iter().filter(|id| !id.contains("closed")).count(), 15);
 }
+
+/// The sender puts the same bytes again, under the same name, while the file is under way: what was
+/// a duplicate then has what the file misses.
+#[tokio::test(start_paused = true)]
+async fn bytes_delivered_again_in_flight_let_the_file_go_on() {
+    let bytes = nacha(30, 'A');
+    let mut house = House::new(Fault::Retry, 0);
+    house.put("a.ach", bytes.clone()).await;
+    house.start_watching();
+    house.until(|roll| states(roll).get("a.ach").is_some_and(|state| state == "verified")).await;
+    house.put("a.ach", bytes).await;
+    house.until(|roll| states(roll).get("a.ach").is_some_and(|state| state == "duplicate")).await;
+    // The version that was verified is gone, and the one that is there was a duplicate.
+    house.start_publishing();
+    let done = |roll: &Roll| roll.files.values().any(|file| file.state == FileState::RECONCILED);
+    house.until(done).await;
+    house.stop().await;
+    assert_eq!(house.ids(Topic::Records).await.len(), 30 + 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_serial_feed_sends_in_order_and_lets_in_what_its_failed_file_misses() {
+    let first = nacha(30, 'A');
+    let mut house = House::new(Fault::Retry, 0);
+    let mut config = Config::clone(&house.config);
+    config.feeds[0].serial = true;
+    house.config = Arc::new(config);
+    house.put("day-1.ach", first.clone()).await;
+    house.put("day-2.ach", nacha(5, 'B')).await;
+    house.start_watching();
+    let seen = |roll: &Roll| states(roll).get("day-1.ach").is_some_and(|state| state == "verified");
+    house.until(seen).await;
+    house.store.delete(&Path::from("day-1.ach")).await.unwrap();
+    house.start_publishing();
+    house.until(|roll| roll.files.values().any(|file| file.state == FileState::FAILED)).await;
+    house.put("day-1-again.ach", first).await;
+    let done = |roll: &Roll| {
+        roll.files.len() == 2 && roll.files.values().all(|file| file.state == FileState::RECONCILED)
+    };
+    let roll = house.until(done).await;
+    house.stop().await;
+    let ended = |name: &str| {
+        let file = roll.files.values().find(|file| file.object == name).unwrap();
+        (file.arrived_at, file.updated_at)
+    };
+    let (day_1, day_2) = (ended("day-1-again.ach"), ended("day-2.ach"));
+    assert!(day_1.1 < day_2.0, "the second is sent after the first has ended: {day_1:?} {day_2:?}");
+}
