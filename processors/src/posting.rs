@@ -18,6 +18,9 @@ pub enum Party {
     Fees,
     /// Settlement positions between institutions: `settlement:<network>#<shard>`.
     Settlement,
+    /// Money of our customers' entries that came back, until it is booked to the customers:
+    /// `returns:<network>#<shard>`.
+    Returns,
 }
 
 impl Party {
@@ -28,6 +31,7 @@ impl Party {
             Self::Clearing => Some("clearing"),
             Self::Fees => Some("fees"),
             Self::Settlement => Some("settlement"),
+            Self::Returns => Some("returns"),
         }
     }
 }
@@ -147,10 +151,11 @@ impl Rules {
     /// | presentment, refund, reversal, chargeback, representment, fee, payment, return | yes | customer, against clearing |
     /// | fee | no | fees, against clearing |
     /// | settlement | no | settlement, against clearing |
+    /// | return | no | returns, against clearing |
     /// | prenote, change, information | either | none |
     ///
-    /// Where a record concerns no account, the house's fees or settlement account stands in the
-    /// customer's place: its direction says what the record does to that account.
+    /// Where a record concerns no account, the house's fees, settlement or returns account stands
+    /// in the customer's place: its direction says what the record does to that account.
     pub fn standard() -> Self {
         let rule = |kind, with_account, party: Option<Party>| Rule {
             format: None,
@@ -174,6 +179,7 @@ impl Rules {
             rule(Kind::FEE, true, Some(Party::Customer)),
             rule(Kind::FEE, false, Some(Party::Fees)),
             rule(Kind::SETTLEMENT, false, Some(Party::Settlement)),
+            rule(Kind::RETURN, false, Some(Party::Returns)),
             rule(Kind::PRENOTE, true, None),
             rule(Kind::PRENOTE, false, None),
             rule(Kind::CHANGE, true, None),
@@ -231,6 +237,18 @@ mod tests {
     fn the_standard_table_passes_its_own_check() {
         let standard = Rules::standard();
         assert_eq!(Rules::load(standard.0.clone()), Ok(standard));
+    }
+
+    #[test]
+    fn a_return_without_an_account_is_posted_house_against_house() {
+        let standard = Rules::standard();
+        let legs = |with_account| {
+            let legs = standard.find("nacha", &Kind::RETURN, with_account).unwrap_or_default();
+            legs.iter().map(|leg| (leg.party, leg.side)).collect::<Vec<_>>()
+        };
+        assert_eq!(legs(false), [(Party::Returns, Side::Same), CLEARING]);
+        assert_eq!(legs(true), [CUSTOMER, CLEARING]);
+        assert_eq!(Party::Returns.house(), Some("returns"));
     }
 
     #[test]

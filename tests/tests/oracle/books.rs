@@ -49,7 +49,8 @@ pub(crate) type Entry = (String, String);
 pub(crate) struct Books {
     /// Per customer's account, by its number in clear: `card:…`, `ach:…`.
     pub(crate) customers: BTreeMap<Entry, Sides>,
-    /// Per kind of house account, over all shards and networks: `clearing`, `fees`, `settlement`.
+    /// Per kind of house account, over all shards and networks: `clearing`, `fees`, `returns`,
+    /// `settlement`.
     pub(crate) houses: BTreeMap<Entry, Sides>,
 }
 

@@ -126,6 +126,14 @@ fn close(header: &str, entry: &[String], batch: &mut Totals, reading: &mut Readi
         reading.books.post_house("settlement", direction, "USD", amount);
         return;
     }
+    // The account of an entry that came back is at the bank that sent it back; only where the first
+    // bank does not take it back, R61 to R70, does it come to the account's bank once more.
+    let last = entry[1..].iter().rev().find(|line| columns(line, 2, 3) == "99");
+    let reason = last.and_then(|line| columns(line, 5, 6).parse::<u32>().ok());
+    if returns && !reason.is_some_and(|reason| (61..=70).contains(&reason)) {
+        reading.books.post_house("returns", direction, "USD", amount);
+        return;
+    }
     let number = if class == "IAT" { columns(line, 40, 74) } else { columns(line, 13, 29) };
     let account = format!("ach:{}:{}", columns(line, 4, 12), number.trim_matches(' '));
     reading.books.post(&account, direction, "USD", amount);

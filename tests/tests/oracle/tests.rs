@@ -73,8 +73,11 @@ fn transaction_codes_by_hand() {
         ("28", 1, None, 0, 0, 1),
         ("24", 0, None, 0, 0, 0),
         ("22", 0, None, 0, 0, 0),
-        ("21", 100, back("R01"), 0, 100, 0),
-        ("26", 100, back("R01"), 100, 0, 0),
+        // The account is at the other bank, unless that bank's return is not accepted.
+        ("21", 100, back("R01"), 0, 0, 0),
+        ("26", 100, back("R01"), 0, 0, 0),
+        ("21", 100, back("R61"), 0, 100, 0),
+        ("26", 100, back("R69"), 100, 0, 0),
         ("26", 0, back("R01"), 0, 0, 0),
         ("26", 100, None, 0, 0, 1),
         ("20", 100, None, 0, 0, 1),

@@ -155,9 +155,16 @@ pub(super) fn service_class(code: i64) -> Option<(bool, bool)> {
 }
 
 /// True for the reasons of a return that the rule book lists: R01–R47, R50–R53, dishonored
-/// R61–R69, contested R70–R77, R80–R85.
+/// R61–R70, contested R71–R77, R80–R85.
 pub(super) fn is_return_reason(code: &[u8]) -> bool {
     matches!(numbered(b'R', code), Some(1..=47 | 50..=53 | 61..=77 | 80..=85))
+}
+
+/// True for what goes back once more, to the institution that the account is at: returns that the
+/// originator's institution dishonors (R61–R70), changes that it refuses (C61–C69).
+pub(super) fn goes_to_the_account(reason: &[u8]) -> bool {
+    matches!(numbered(b'R', reason), Some(61..=70))
+        || matches!(numbered(b'C', reason), Some(61..=69))
 }
 
 /// True for the codes of a notification of change: C01–C14, refused ones C61–C69.

@@ -185,6 +185,9 @@ pub(super) fn read(
     if class.form != Form6::Adv {
         account(class, text, draft)?;
     }
+    if !names_a_customer(addenda) {
+        draft.account.clear();
+    }
     // From here on nothing can fail.
     let kind = kind(header, class, form, addenda);
     money(&kind, side, amount, draft);
@@ -335,6 +338,18 @@ fn account(class: &EntryClass, line: &[u8; LENGTH], draft: &mut Draft) -> Result
     draft.account.push_str(":");
     draft.account.push_str(text);
     Ok(())
+}
+
+/// Whether the account in the entry is at the institution that the entry is addressed to.
+///
+/// What comes back is addressed to the institution that sent the original, and bears the account
+/// at the other one; only what is not accepted back goes to the account's own institution again.
+fn names_a_customer(addenda: &Addenda) -> bool {
+    match (&addenda.returned, &addenda.changed) {
+        (Some(line), _) => codes::goes_to_the_account(return_addenda::REASON.of(line)),
+        (None, Some(line)) => codes::goes_to_the_account(change_addenda::REASON.of(line)),
+        (None, None) => true,
+    }
 }
 
 fn kind(header: &BatchHeader, class: &EntryClass, form: Form, addenda: &Addenda) -> Kind {
