@@ -135,11 +135,47 @@ reads! {
     the_numbers_do_not_ascend: purchase(&[(71, "00000001")]), 12345 => "refused: record 0, byte 70, DE 71 message number: message numbers not ascending: expected more than 1, found no more";
 }
 
+macro_rules! the_acquirer_reads {
+    ($($name:ident: $message:expr => $expected:literal;)+) => {
+        $( #[test] fn $name() {
+            let acquirer = Settings { side: Side::Acquirer, ..issuer() };
+            let shown = first_of(&acquirer, $message, 12_345);
+            assert_eq!(shown.split(" transaction=").next().unwrap_or_default(), $expected);
+        } )+
+    };
+}
+
+const MERCHANT: (u32, &str) = (42, "MERCHANT0000001");
+
+the_acquirer_reads! {
+    a_purchase_is_the_merchant_s_credit: purchase(&[MERCHANT]) => "1240/200 presentment credit 12345 BRL/2 merchant:****";
+    a_refund_is_the_merchant_s_debit: purchase(&[MERCHANT, (3, "200000")]) => "1240/200 refund debit 12345 BRL/2 merchant:****";
+    a_chargeback_is_the_merchant_s_debit: of("1442", &[MERCHANT, (24, "450")]) => "1442/450 chargeback debit 12345 BRL/2 merchant:****";
+    a_reversed_purchase_is_the_merchant_s_debit: purchase(&[MERCHANT, (48, "0080025001R")]) => "1240/200 reversal debit 12345 BRL/2 merchant:****";
+    a_merchant_is_paid_the_transaction_not_the_billing: purchase(&[MERCHANT, (6, "000000061725"), (49, "840"), (51, "986")]) => "1240/200 presentment credit 12345 USD/2 merchant:****";
+    a_fee_collection_is_its_receiver_s_whatever_the_side: of("1740", &[(3, "190000"), (24, "700")]) => "1740/700 fee debit 12345 BRL/2";
+    a_fee_collection_in_favour_is_a_credit: of("1740", &[(3, "290000"), (24, "700")]) => "1740/700 fee credit 12345 BRL/2";
+    no_merchant: purchase(&[]) => "account_missing: DE 42 card acceptor ID code: expected a merchant's ID, found none; control Some(Control { debits: 0, credits: 0, unsigned: 12345 })";
+    a_blank_merchant: purchase(&[(42, "               ")]) => "account_missing: DE 42 card acceptor ID code: expected a merchant's ID, found none; control Some(Control { debits: 0, credits: 0, unsigned: 12345 })";
+}
+
 #[test]
-fn the_acquirer_stands_on_the_other_side() {
+fn a_merchant_s_id_is_trimmed_and_keeps_its_zeros() {
+    let padded = purchase(&[(42, "0000042        ")]);
+    let content = vbs(&[header(), padded, trailer(12_345, 3)]);
+    let whole = read(&Settings { side: Side::Acquirer, ..issuer() }, &content);
+    let whole = whole.unwrap_or_else(|refusal| panic!("{}", refusal.0));
+    assert_eq!(whole.found[0].draft.account.reveal(), "merchant:0000042");
+}
+
+#[test]
+fn to_the_acquirer_the_merchant_is_shown_nowhere_in_clear() {
+    let content = vbs(&[header(), purchase(&[MERCHANT]), trailer(12_345, 3)]);
     let acquirer = Settings { side: Side::Acquirer, ..issuer() };
-    let shown = first_of(&acquirer, purchase(&[]), 12_345);
-    assert!(shown.starts_with("1240/200 presentment credit 12345"), "{shown}");
+    for (settings, is_shown) in [(issuer(), true), (acquirer, false)] {
+        let shown = format!("{:?}", read(&settings, &content));
+        assert_eq!(shown.contains(MERCHANT.1), is_shown, "{shown}");
+    }
 }
 
 #[test]

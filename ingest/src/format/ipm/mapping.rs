@@ -72,7 +72,10 @@ pub(super) fn read(
     };
     let concerns_nobody = matches!(meaning, Meaning::FeeCollection | Meaning::Position);
     if !concerns_nobody {
-        account(message, moves, draft)?;
+        match mapping.side {
+            Side::Issuer => card(message, moves, draft)?,
+            Side::Acquirer => merchant(message, moves, draft)?,
+        }
     }
     let transaction = money(message, 4, 49)?;
     let reconciliation = money(message, 5, 50)?;
@@ -88,7 +91,10 @@ pub(super) fn read(
 
     let mut fell_back = FellBack(false);
     if moves {
-        let wants_billing = mapping.posted == Posted::Billing && meaning != Meaning::FeeCollection;
+        // The cardholder is billed; merchants and institutions are paid the transaction's amount.
+        let wants_billing = mapping.posted == Posted::Billing
+            && mapping.side == Side::Issuer
+            && meaning != Meaning::FeeCollection;
         let posted = if wants_billing { billing.or(transaction) } else { transaction };
         fell_back = FellBack(wants_billing && billing.is_none());
         post(mapping, meaning, message, posted, draft)?;
@@ -98,7 +104,7 @@ pub(super) fn read(
     }
     let stated = message.number(4)?.unwrap_or_default();
     draft.record.control_amount = (stated != draft.record.amount_minor).then_some(stated);
-    describe(mapping.encoding, message, draft);
+    describe(mapping, message, draft);
     Ok(fell_back)
 }
 
@@ -127,6 +133,8 @@ fn post(
     record.kind = kind;
     record.direction = match mapping.side {
         _ if posted.minor == 0 => Direction::NONE,
+        // Who sends a fee collection is its originator: whoever reads it is the receiver.
+        _ if meaning == Meaning::FeeCollection => direction,
         Side::Issuer => direction,
         Side::Acquirer => direction.opposite(),
     };
@@ -136,8 +144,9 @@ fn post(
     Ok(())
 }
 
-/// Sets the account: a card is needed where money moves, and must be right wherever it stands.
-fn account(message: &Message<'_>, is_needed: bool, draft: &mut Draft) -> Result<(), Fault> {
+/// Sets the issuer's account: a card is needed where money moves, and must be right wherever it
+/// stands.
+fn card(message: &Message<'_>, is_needed: bool, draft: &mut Draft) -> Result<(), Fault> {
     let Some(pan) = message.get(2) else {
         if !is_needed {
             return Ok(());
@@ -153,6 +162,23 @@ fn account(message: &Message<'_>, is_needed: bool, draft: &mut Draft) -> Result<
     };
     draft.account.begin("card");
     draft.account.push_str(pan);
+    Ok(())
+}
+
+/// Sets the acquirer's account, the merchant's: the card is another bank's.
+fn merchant(message: &Message<'_>, is_needed: bool, draft: &mut Draft) -> Result<(), Fault> {
+    let Some(id) = message.get(42).map(trim).filter(|id| !id.is_empty()) else {
+        if !is_needed {
+            return Ok(());
+        }
+        return Err(Fault::new("account_missing", name(42), "a merchant's ID", "none"));
+    };
+    let is_printable = id.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    let Some(id) = std::str::from_utf8(id).ok().filter(|_| is_printable) else {
+        return Err(Fault::new("not_text", name(42), "characters of ASCII", "another byte"));
+    };
+    draft.account.begin("merchant");
+    draft.account.push_str(id);
     Ok(())
 }
 
@@ -226,7 +252,8 @@ const ATTRIBUTES: &[(u8, &str)] = &[
     (63, "life_cycle"),
 ];
 
-fn describe(encoding: Encoding, message: &Message<'_>, draft: &mut Draft) {
+fn describe(mapping: Mapping, message: &Message<'_>, draft: &mut Draft) {
+    let encoding = mapping.encoding;
     let record = &mut draft.record;
     record.occurred_at = message.get(12).and_then(local_time);
     if let Some(arn) = message.get(31) {
@@ -240,6 +267,10 @@ fn describe(encoding: Encoding, message: &Message<'_>, draft: &mut Draft) {
     let attributes = &mut record.attributes;
     attributes.set("encoding", encoding.as_str());
     for (bit, name) in ATTRIBUTES {
+        // To an acquirer the merchant is the account, which is shown nowhere in clear.
+        if *bit == 42 && mapping.side == Side::Acquirer {
+            continue;
+        }
         match message.get(*bit).map(trim) {
             Some(text) if !text.is_empty() => encoding.push_text(attributes.value(name), text),
             Some(_) | None => (),
