@@ -5,13 +5,13 @@
 //! them to a file, inserting them into SQLite. Each stage and each limit is a process of its own,
 //! so that its CPU time and its peak memory are its own.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it prints its figures")]
+#![expect(clippy::print_stderr, reason = "a binary says what it does and what failed")]
 #![expect(clippy::disallowed_methods, reason = "a binary reads its arguments")]
 
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal};
+use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail, ensure};
 use ingest::format::Framing;
@@ -40,15 +40,24 @@ const ROUNDS: u32 = 3;
 /// The first argument of a process that is one stage.
 const STAGE: &str = "stage";
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [first, stage, format, directory] = arguments.as_slice()
         && first == STAGE
     {
         let stage = Stage::named(stage).with_context(|| format!("no such stage: {stage}"))?;
         let cost = stage::run(stage, format, Path::new(directory))?;
-        println!("{}", serde_json::to_string(&cost)?);
-        return Ok(());
+        return Ok(writeln!(std::io::stdout(), "{}", serde_json::to_string(&cost)?)?);
     }
     all(&Options::parse(arguments.into_iter())?)
 }
@@ -86,6 +95,7 @@ impl Options {
 
 /// Every stage of every format, in the order in which a file meets them.
 fn all(options: &Options) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
     for format in FORMATS {
         let mut report = Report::new(format, options.records);
         for round in 1..=options.rounds {
@@ -99,12 +109,11 @@ fn all(options: &Options) -> anyhow::Result<()> {
         }
         progress("");
         if options.json {
-            report.lines().try_for_each(|line| -> anyhow::Result<()> {
-                println!("{}", serde_json::to_string(&line)?);
-                Ok(())
-            })?;
+            for line in report.lines() {
+                writeln!(out, "{}", serde_json::to_string(&line)?)?;
+            }
         } else {
-            println!("{report}");
+            writeln!(out, "{report}")?;
         }
     }
     Ok(())
