@@ -124,7 +124,7 @@ impl Chunks {
         };
         Ok(Self {
             split: Split::new(plan, Checkpoint::default())?,
-            blocks: Blocks::open(&feed.bucket, &object, feed.limits, 0).await?,
+            blocks: Blocks::open(&feed.bucket, &object, feed.limits, None, 0).await?,
             is_over: false,
         })
     }

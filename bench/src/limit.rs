@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
-use ingest::content::BLOCK_BYTES;
+use ingest::content::BLOCK_BYTES_MAX;
 use processors::round::EVENTS_MAX;
 use rusqlite::{Connection, params};
 use sha2::{Digest, Sha256};
@@ -19,7 +19,7 @@ const APPEND_EVENTS: usize = 10_000;
 pub(crate) fn sha256(directory: &Path) -> anyhow::Result<Cost> {
     let meter = Meter::started()?;
     let mut file = File::open(input::inbox(directory).join(input::FILE))?;
-    let mut block = vec![0; BLOCK_BYTES];
+    let mut block = vec![0; usize::try_from(BLOCK_BYTES_MAX)?];
     let mut digest = Sha256::new();
     loop {
         let length = file.read(&mut block)?;

@@ -9,9 +9,23 @@ use sha2::{Digest as _, Sha256};
 use crate::bucket::{self, Bucket, Object};
 use crate::container::{Container, DecodeError, Decoder, Limits};
 
-/// The size of a block: large enough that a digest of 16 bytes a block is nothing, and small enough
-/// that a handful of open files fits into any memory.
-pub const BLOCK_BYTES: usize = 8 << 20;
+/// The largest block: 8 MiB, so that a handful of open files fits into any memory.
+pub const BLOCK_BYTES_MAX: u64 = 8 << 20;
+
+/// The smallest block: 256 KiB, below which asking for it costs more than reading it.
+pub const BLOCK_BYTES_MIN: u64 = 256 << 10;
+
+/// The size of the blocks of an object: as small as keeps the digests of all of them, which go into
+/// each row of the file, at some kilobytes.
+///
+/// A packed object holds more than its size tells: its blocks are eight times as large.
+pub fn block_bytes(size: u64, container: Container) -> u64 {
+    let blocks = match container {
+        Container::None => 256,
+        Container::Gzip => 32,
+    };
+    (size / blocks).next_power_of_two().clamp(BLOCK_BYTES_MIN, BLOCK_BYTES_MAX)
+}
 
 /// How much of a compressed object is read at once.
 const COMPRESSED_BYTES: u64 = 1 << 20;
@@ -53,6 +67,8 @@ impl Block {
 pub struct Blocks {
     bucket: Bucket,
     object: Object,
+    /// The size of a block.
+    block_bytes: usize,
     /// The next byte of the object to read.
     position: u64,
     container: Container,
@@ -69,7 +85,8 @@ pub struct Blocks {
 impl Blocks {
     /// Begins to read an object at the block of this index: 0 is its first.
     ///
-    /// Inside a container the blocks before it are read again and passed over.
+    /// Inside a container the blocks before it are read again and passed over. `block_bytes` is the
+    /// size that the file's verdict is bound to, if it has one, and else that of [`block_bytes`].
     ///
     /// # Errors
     ///
@@ -78,15 +95,19 @@ impl Blocks {
         bucket: &Bucket,
         object: &Object,
         limits: Limits,
+        block_size: Option<u64>,
         first_block: u64,
     ) -> Result<Self, Error> {
         let head = bucket.read(object, 0..object.size.min(16)).await?;
         let container = Container::detect(&head);
         let plain = container == Container::None;
-        let start = first_block.saturating_mul(BLOCK_BYTES as u64);
+        let block_size = block_size.unwrap_or_else(|| block_bytes(object.size, container));
+        let block_size = block_size.clamp(1, BLOCK_BYTES_MAX);
+        let start = first_block.saturating_mul(block_size);
         Ok(Self {
             bucket: bucket.clone(),
             object: object.clone(),
+            block_bytes: usize::try_from(block_size).unwrap_or(usize::MAX),
             position: if plain { start.min(object.size) } else { 0 },
             container,
             decoder: (!plain).then(|| Decoder::new(container, limits)),
@@ -95,6 +116,11 @@ impl Blocks {
             skip: if plain { 0 } else { first_block },
             ended: false,
         })
+    }
+
+    /// The size of a block: all have it but the last, which may be smaller.
+    pub fn block_bytes(&self) -> usize {
+        self.block_bytes
     }
 
     /// The container of the object.
@@ -130,7 +156,8 @@ impl Blocks {
     }
 
     async fn read_plain(&mut self) -> Result<Block, Error> {
-        let end = self.object.size.min(self.position.saturating_add(BLOCK_BYTES as u64));
+        let block_bytes = u64::try_from(self.block_bytes).unwrap_or(u64::MAX);
+        let end = self.object.size.min(self.position.saturating_add(block_bytes));
         let bytes = self.bucket.read(&self.object, self.position..end).await?;
         self.position = end;
         Ok(Block { bytes, is_last: end == self.object.size })
@@ -138,7 +165,8 @@ impl Blocks {
 
     async fn read_decoded(&mut self, mut decoder: Decoder) -> Result<Block, Error> {
         // One byte more than a block tells whether this block is the last.
-        while self.decoded.len() <= BLOCK_BYTES && !self.is_drained() {
+        let block_bytes = self.block_bytes;
+        while self.decoded.len() <= block_bytes && !self.is_drained() {
             if self.compressed.is_empty() {
                 let end = self.object.size.min(self.position.saturating_add(COMPRESSED_BYTES));
                 self.compressed = self.bucket.read(&self.object, self.position..end).await?;
@@ -148,7 +176,7 @@ impl Blocks {
             let mut decoded = std::mem::take(&mut self.decoded);
             let unpack = move || {
                 let mut result = Ok(());
-                while decoded.len() <= BLOCK_BYTES && !compressed.is_empty() {
+                while decoded.len() <= block_bytes && !compressed.is_empty() {
                     match decoder.push(&compressed, &mut decoded) {
                         Ok(used) => compressed.advance(used.min(compressed.len())),
                         Err(error) => {
@@ -168,7 +196,7 @@ impl Blocks {
                 })?;
             result?;
         }
-        let rest = self.decoded.split_off(self.decoded.len().min(BLOCK_BYTES));
+        let rest = self.decoded.split_off(self.decoded.len().min(block_bytes));
         let bytes = Bytes::from(std::mem::replace(&mut self.decoded, rest));
         let is_last = self.decoded.is_empty() && self.is_drained();
         if is_last {
@@ -181,5 +209,23 @@ impl Blocks {
     /// True where all of the object is unpacked.
     fn is_drained(&self) -> bool {
         self.compressed.is_empty() && self.position == self.object.size
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_small_where_files_are() {
+        for (size, container, expected) in [
+            (0, Container::None, BLOCK_BYTES_MIN),
+            (100_000_000, Container::None, 512 << 10),
+            (100_000_000, Container::Gzip, 4 << 20),
+            (10_000_000_000, Container::None, BLOCK_BYTES_MAX),
+            (u64::MAX, Container::Gzip, BLOCK_BYTES_MAX),
+        ] {
+            assert_eq!(block_bytes(size, container), expected, "{size} {container}");
+        }
     }
 }

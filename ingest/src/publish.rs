@@ -267,6 +267,7 @@ impl<'a, L: Log> FileOwner<'a, L> {
                 size: u64::try_from(verdict.size_bytes).unwrap_or_default(),
             },
             file_id: file.file_id,
+            block_bytes: u64::try_from(verdict.block_bytes).unwrap_or_default(),
             records: verdict.records,
             split: Some(split),
             produce: self.produce.clone(),

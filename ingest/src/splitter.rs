@@ -57,6 +57,8 @@ pub(crate) struct Splitter<L> {
     pub(crate) limits: Limits,
     pub(crate) object: Object,
     pub(crate) file_id: FileId,
+    /// The size of the blocks that were verified.
+    pub(crate) block_bytes: u64,
     /// Records of the file.
     pub(crate) records: i64,
     /// None only while a thread works on it.
@@ -130,7 +132,9 @@ impl<L: Log> Splitter<L> {
     ) -> Result<Option<content::Block>, content::Error> {
         if blocks.is_none() {
             let first = self.split.as_ref().map(Split::next_block).unwrap_or_default();
-            *blocks = Some(Blocks::open(&self.bucket, &self.object, self.limits, first).await?);
+            let size = Some(self.block_bytes);
+            let opened = Blocks::open(&self.bucket, &self.object, self.limits, size, first).await?;
+            *blocks = Some(opened);
         }
         match blocks {
             Some(blocks) => blocks.next().await,

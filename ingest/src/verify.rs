@@ -6,8 +6,8 @@ use schemas::{AccountKey, Digest, Direction, FileId, Sums};
 use sha2::{Digest as _, Sha256};
 
 use crate::bucket::Object;
-use crate::container::DecodeError;
-use crate::content::{BLOCK_BYTES, Block, Blocks};
+use crate::container::{Container, DecodeError};
+use crate::content::{Block, Blocks};
 use crate::feed::Feed;
 use crate::format::{Control, Draft, Refusal, Reject, ResumeError, revision};
 use crate::walk::{Found, Walk};
@@ -184,7 +184,13 @@ impl Verification {
     }
 
     /// Ends: the verdict of a file whose last block was pushed.
-    pub fn conclude(self, object: &Object, container: &str, feed: &Feed) -> Finding {
+    pub fn conclude(
+        self,
+        object: &Object,
+        container: Container,
+        block_bytes: usize,
+        feed: &Feed,
+    ) -> Finding {
         if !self.ended {
             return self.refuse(
                 Reason::new("not_ended")
@@ -218,7 +224,7 @@ impl Verification {
             content_digest,
             occurrence: 0,
             format: feed.settings.format.clone(),
-            container: container.to_owned(),
+            container: container.name().to_owned(),
             identifier: summary.identifier,
             identifiers: summary.identifiers,
             size_bytes: i64::try_from(object.size).unwrap_or(i64::MAX),
@@ -234,7 +240,7 @@ impl Verification {
             warnings: summary.warnings,
             settings_digest: feed.settings.digest(),
             reader_revision: revision(&feed.settings.format).unwrap_or_default(),
-            block_bytes: BLOCK_BYTES as i64,
+            block_bytes: i64::try_from(block_bytes).unwrap_or(i64::MAX),
             block_digests: self.block_digests,
         };
         Finding::Verified(Box::new(Verified { file_id, verdict, rejects: self.first_rejects }))
@@ -301,7 +307,7 @@ pub async fn verify(
         let source = std::io::Error::other(error);
         crate::bucket::Error::Read { key: object.key.clone(), source }
     })?;
-    let mut blocks = match Blocks::open(&feed.bucket, object, feed.limits, 0).await {
+    let mut blocks = match Blocks::open(&feed.bucket, object, feed.limits, None, 0).await {
         Ok(blocks) => blocks,
         Err(Error::Bucket(error)) => return Err(error),
         Err(Error::Container(error)) => return Ok(verification.refuse(refused(error))),
@@ -327,5 +333,5 @@ pub async fn verify(
             return Ok(verification.refuse(*reason));
         }
     }
-    Ok(verification.conclude(object, blocks.container().name(), feed))
+    Ok(verification.conclude(object, blocks.container(), blocks.block_bytes(), feed))
 }
