@@ -8,6 +8,7 @@
 use std::fmt;
 
 use flate2::{Decompress, FlushDecompress, Status};
+use schemas::arrival::Reason;
 
 /// What an object's bytes are packed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,10 +79,9 @@ pub struct Limits {
 }
 
 /// An object that can't be unpacked.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DecodeError {
     /// The packed bytes are damaged.
-    #[error("expected gzip, found damaged bytes at byte {offset} ({what})")]
     Damaged {
         /// Where in the object, from 0.
         offset: u64,
@@ -89,31 +89,34 @@ pub enum DecodeError {
         what: &'static str,
     },
     /// The object ends within the container.
-    #[error("expected the rest of the gzip member, found the end of the object at byte {offset}")]
     Truncated {
         /// The object's length.
         offset: u64,
     },
     /// Something that is no gzip member follows the last one.
-    #[error(
-        "expected the end of the object or another gzip member, found other bytes at byte {offset}"
-    )]
     Trailing {
         /// Where in the object, from 0.
         offset: u64,
     },
     /// The content is larger than allowed.
-    #[error("expected at most {bytes_max} bytes of content, found more")]
     TooLarge {
         /// The limit.
         bytes_max: u64,
     },
     /// The content is out of proportion to what it is packed in.
-    #[error("expected at most {ratio_max} bytes of content for each packed byte, found more")]
     OutOfProportion {
         /// The limit.
         ratio_max: u64,
     },
+}
+
+impl std::error::Error for DecodeError {}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (expected, found) = self.expected_found();
+        write!(f, "expected {expected}, found {found}")
+    }
 }
 
 impl DecodeError {
@@ -125,6 +128,34 @@ impl DecodeError {
             Self::Trailing { .. } => "container_trailing_bytes",
             Self::TooLarge { .. } => "content_too_large",
             Self::OutOfProportion { .. } => "content_out_of_proportion",
+        }
+    }
+
+    /// Why the object is refused, with what was expected and found. Its offset is one of the packed
+    /// object, so it stands in the text: a reason's place is one in the content.
+    pub fn reason(&self) -> Reason {
+        let (expected, found) = self.expected_found();
+        Reason::new(self.code()).expected_found(expected, found)
+    }
+
+    fn expected_found(&self) -> (String, String) {
+        let of_content = |limit: &u64, of: &str| format!("at most {limit} bytes of content{of}");
+        match self {
+            Self::Damaged { offset, what } => {
+                ("gzip".to_owned(), format!("a damaged {what} at byte {offset} of the object"))
+            }
+            Self::Truncated { offset } => (
+                "the rest of the gzip member".to_owned(),
+                format!("the end of the object at byte {offset}"),
+            ),
+            Self::Trailing { offset } => (
+                "the end of the object or another gzip member".to_owned(),
+                format!("other bytes at byte {offset} of the object"),
+            ),
+            Self::TooLarge { bytes_max } => (of_content(bytes_max, ""), "more".to_owned()),
+            Self::OutOfProportion { ratio_max } => {
+                (of_content(ratio_max, " for each packed byte"), "more".to_owned())
+            }
         }
     }
 }

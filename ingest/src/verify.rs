@@ -6,7 +6,7 @@ use schemas::{AccountKey, Digest, Direction, FileId, Sums};
 use sha2::{Digest as _, Sha256};
 
 use crate::bucket::Object;
-use crate::container::{Container, DecodeError};
+use crate::container::Container;
 use crate::content::{Block, Blocks};
 use crate::feed::Feed;
 use crate::format::{Control, Draft, Refusal, Reject, ResumeError, revision};
@@ -299,10 +299,6 @@ pub async fn verify(
 ) -> Result<Finding, crate::bucket::Error> {
     use crate::content::Error;
 
-    let refused = |error: DecodeError| {
-        Reason::new(error.code())
-            .expected_found("a whole container within its limits", error.to_string())
-    };
     let mut verification = Verification::new(feed, place).map_err(|error| {
         let source = std::io::Error::other(error);
         crate::bucket::Error::Read { key: object.key.clone(), source }
@@ -310,14 +306,14 @@ pub async fn verify(
     let mut blocks = match Blocks::open(&feed.bucket, object, feed.limits, None, 0).await {
         Ok(blocks) => blocks,
         Err(Error::Bucket(error)) => return Err(error),
-        Err(Error::Container(error)) => return Ok(verification.refuse(refused(error))),
+        Err(Error::Container(error)) => return Ok(verification.refuse(error.reason())),
     };
     loop {
         let block = match blocks.next().await {
             Ok(Some(block)) => block,
             Ok(None) => break,
             Err(Error::Bucket(error)) => return Err(error),
-            Err(Error::Container(error)) => return Ok(verification.refuse(refused(error))),
+            Err(Error::Container(error)) => return Ok(verification.refuse(error.reason())),
         };
         let push = move || {
             let pushed = verification.push(&block);

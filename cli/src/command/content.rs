@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use bytes::{Buf as _, Bytes};
-use ingest::container::{Container, DecodeError, Decoder, Limits};
+use ingest::container::{Container, Decoder, Limits};
 use ingest::format::DETECT_BYTES;
 use schemas::arrival::Reason;
 
@@ -158,15 +158,10 @@ impl Content {
         match unpacked {
             Ok(used) => self.packed.advance(used),
             Err(error) => {
-                self.damage = Some(damaged(&error));
+                self.damage = Some(Box::new(error.reason()));
                 self.ended = true;
             }
         }
         Ok(())
     }
-}
-
-fn damaged(error: &DecodeError) -> Box<Reason> {
-    let reason = Reason::new(error.code());
-    Box::new(reason.expected_found("a whole container within its limits", error.to_string()))
 }

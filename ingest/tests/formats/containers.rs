@@ -74,6 +74,26 @@ fn what_is_not_whole_is_refused() {
 }
 
 #[test]
+fn what_was_expected_and_found_is_said_once() {
+    for (error, expected) in [
+        (
+            DecodeError::Damaged { offset: 9, what: "checksum" },
+            "container damaged: expected gzip, found a damaged checksum at byte 9 of the object",
+        ),
+        (
+            DecodeError::Truncated { offset: 12 },
+            "container truncated: expected the rest of the gzip member, found the end of the object at byte 12",
+        ),
+        (
+            DecodeError::TooLarge { bytes_max: 5 },
+            "content too large: expected at most 5 bytes of content, found more",
+        ),
+    ] {
+        assert_eq!(error.reason().to_string(), expected);
+    }
+}
+
+#[test]
 fn a_bomb_stops_at_the_limits() {
     let packed = gzip(&vec![0; 20 << 20]);
     let decode =
