@@ -38,6 +38,9 @@ trait FormatReader: Sized {
 
     /// What the first bytes are, where they are of this format.
     fn detect(first: &[u8]) -> Option<Detected>;
+    /// What the first bytes are, where they are of no format for certain but resemble this one, so
+    /// that its reader can say where they depart from it.
+    fn resembles(first: &[u8]) -> Option<Detected>;
     /// A reader at the beginning of the content.
     fn new(settings: &Settings) -> Self;
     /// A reader where another stood.
@@ -80,9 +83,11 @@ macro_rules! formats {
         }
 
         /// What content is, told from its first [`DETECT_BYTES`] bytes (all of it, where it is
-        /// shorter). None where no format knows it.
+        /// shorter): what a format knows for certain goes before what only resembles it. None where
+        /// it is neither.
         pub fn detect(first: &[u8]) -> Option<Detected> {
             $( if let Some(detected) = <$reader>::detect(first) { return Some(detected); } )+
+            $( if let Some(detected) = <$reader>::resembles(first) { return Some(detected); } )+
             None
         }
 

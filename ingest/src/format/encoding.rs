@@ -47,6 +47,50 @@ impl Encoding {
             ),
         }
     }
+
+    /// Adds text that anybody may have written anything into: as [`Encoding::push_text`] does, but
+    /// of a number that may be one of an account only the last four digits are shown.
+    pub(crate) fn push_free_text(self, into: &mut String, text: &[u8]) {
+        let mut rest = text;
+        while let Some((before, number, behind)) = long_number(rest) {
+            self.push_text(into, before);
+            into.push_str("****");
+            let digits = || number.iter().filter(|byte| byte.is_ascii_digit());
+            let hidden = digits().count().saturating_sub(4);
+            into.extend(digits().skip(hidden).copied().map(char::from));
+            rest = behind;
+        }
+        self.push_text(into, rest);
+    }
+}
+
+/// So many digits may be the number of an account; fewer are a date, a time, a shop's own number.
+const NUMBER_DIGITS_MIN: usize = 9;
+
+/// The first number of so many digits, with at most one blank or hyphen between each two: what is
+/// before it, it, and what is behind it.
+fn long_number(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let mut at = 0_usize;
+    loop {
+        let rest = text.get(at..)?;
+        let from = at.saturating_add(rest.iter().position(u8::is_ascii_digit)?);
+        let (mut to, mut next, mut digits) = (from, from, 0_usize);
+        while let Some(byte) = text.get(next) {
+            let is_digit = byte.is_ascii_digit();
+            if !is_digit && (next != to || !b" -".contains(byte)) {
+                break;
+            }
+            next = next.saturating_add(1);
+            if is_digit {
+                to = next;
+                digits = digits.saturating_add(1);
+            }
+        }
+        if digits >= NUMBER_DIGITS_MIN {
+            return Some((text.get(..from)?, text.get(from..to)?, text.get(to..)?));
+        }
+        at = to;
+    }
 }
 
 /// EBCDIC of the United States, Canada, Brazil and Portugal, in rows of sixteen.
@@ -150,5 +194,23 @@ mod tests {
         };
         assert_eq!(shown(Encoding::Latin1, b"S\xc3O\n"), "SÃO?");
         assert_eq!(shown(Encoding::Ascii, b"S\xc3O\n"), "S?O?");
+    }
+
+    #[test]
+    fn of_a_number_in_free_text_four_digits_are_shown() {
+        for (text, expected) in [
+            ("PAY*4111111111111111", "PAY*****1111"),
+            ("4111 1111 1111 1111 SHOP", "****1111 SHOP"),
+            ("A 4111-1111-1111-1111-B 123456789", "A ****1111-B ****6789"),
+            ("LOJA 12345678", "LOJA 12345678"),
+            ("1234  56789", "1234  56789"),
+            ("2026-07-22", "2026-07-22"),
+            ("9", "9"),
+            ("", ""),
+        ] {
+            let mut into = String::new();
+            Encoding::Latin1.push_free_text(&mut into, text.as_bytes());
+            assert_eq!(into, expected);
+        }
     }
 }

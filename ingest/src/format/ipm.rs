@@ -36,7 +36,7 @@ use self::kinds::Meaning;
 use self::logical::refusal;
 use self::mapping::{FellBack, Mapping, Message};
 use self::subelements::Subelements;
-use super::layout::number;
+use super::layout::{number, shown};
 use super::{
     Control, Detected, Draft, Encoding, FormatReader, Framing, Refusal, Reject, Settings, Step,
     Summary,
@@ -113,6 +113,11 @@ impl FormatReader for Ipm {
             }
         }
         best.map(|(_, detected)| detected)
+    }
+
+    fn resembles(_: &[u8]) -> Option<Detected> {
+        // A length and an MTI are all that a message begins with: what lacks them resembles none.
+        None
     }
 
     fn new(settings: &Settings) -> Self {
@@ -297,7 +302,7 @@ impl Ipm {
                     "message_type",
                     "MTI and DE 24 function code",
                     "a pair that is known",
-                    "another pair",
+                    format!("{}/{}", shown(mti), shown(function)),
                 )),
                 Some(meaning) => Subelements::find(&self.spans, &self.text).and_then(|found| {
                     let message =
@@ -354,11 +359,12 @@ impl Ipm {
                     logical.last_number = number;
                     true
                 }
-                Some(_) => {
+                Some(number) => {
                     let mut reason = Reason::new("message_numbers_not_ascending");
                     reason.field = Some(elements::name(71).to_owned());
                     let last = logical.last_number;
-                    let reason = reason.expected_found(format!("more than {last}"), "no more");
+                    let reason =
+                        reason.expected_found(format!("more than {last}"), number.to_string());
                     return Err(self.here(Refusal::new(reason)));
                 }
                 None => false,

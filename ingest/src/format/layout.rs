@@ -92,6 +92,16 @@ pub(crate) fn trim(text: &[u8]) -> &[u8] {
     text.get(..to).unwrap_or_default()
 }
 
+/// A code, count or date as it stands, where it has letters and digits only: for fields that bear
+/// no number of an account.
+pub(crate) fn shown(found: &[u8]) -> String {
+    if !found.is_empty() && found.iter().all(u8::is_ascii_alphanumeric) {
+        found.iter().copied().map(char::from).collect()
+    } else {
+        masked(found)
+    }
+}
+
 /// What stands in a field, so that it can be told without showing it: `11 digits`, `a blank field`,
 /// `a letter at position 4`.
 pub(crate) fn masked(found: &[u8]) -> String {

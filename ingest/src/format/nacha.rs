@@ -31,8 +31,9 @@ use serde::{Deserialize, Serialize};
 use self::codes::EntryClass;
 use self::entry::{Addenda, BatchHeader};
 use self::layout::file_header;
-use self::line::{Cut, Cutter, Line, Next, Peek};
+use self::line::{Cut, Cutter, LENGTH, Line, Next, Peek};
 use self::totals::{Totals, refusal};
+use super::layout::{Column, number};
 use super::{
     Detected, Draft, Encoding, FormatReader, Framing, Refusal, Reject, Settings, Step, Summary,
 };
@@ -82,6 +83,15 @@ impl FormatReader for Nacha {
                 && file_header::RECORD_SIZE.of(&line.text) == b"094"
                 && file_header::BLOCKING.of(&line.text) == b"10";
             is_header.then_some(Detected { format: Self::NAME, encoding, framing: Framing::Auto })
+        })
+    }
+
+    fn resembles(first: &[u8]) -> Option<Detected> {
+        [Encoding::Ascii, Encoding::Cp500].into_iter().find_map(|encoding| {
+            let cutter = Cutter { cut: Cut::of(first, encoding), encoding, bytes_max: first.len() };
+            let Ok(Next::Line(line)) = cutter.next(first, true) else { return None };
+            let detected = Detected { format: Self::NAME, encoding, framing: Framing::Auto };
+            begins_a_record(&line.text).then_some(detected)
         })
     }
 
@@ -285,9 +295,14 @@ impl Nacha {
         if self.place.warnings.len() < WARNINGS_MAX {
             let mut reason = Reason::new(code);
             reason.field = Some(field.to_owned());
-            reason.line = (self.cutter.cut == Cut::Ended).then_some(self.place.line);
+            reason.line = self.line_number();
             self.place.warnings.push(reason);
         }
+    }
+
+    /// The line that is being read, where lines end.
+    fn line_number(&self) -> Option<i64> {
+        (self.cutter.cut == Cut::Ended).then_some(self.place.line)
     }
 
     fn too_long(&self, line: &Line) -> Refusal {
@@ -315,6 +330,27 @@ impl Nacha {
         reason.byte_offset = Some(byte_offset);
         reason.line = (self.cutter.cut == Cut::Ended).then_some(line);
         Refusal::new(reason)
+    }
+}
+
+/// True where a line has the type of a record, and digits where a record of this type must have
+/// them.
+fn begins_a_record(line: &[u8; LENGTH]) -> bool {
+    use layout::{batch_control, batch_header, entry, file_control};
+    let is_text = line.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    let are_digits = |columns: &[Column]| {
+        is_text && columns.iter().all(|column| number(column.of(line)).is_some())
+    };
+    match file_header::RECORD_TYPE.of(line) {
+        b"1" => are_digits(&[file_header::DATE]),
+        b"5" => {
+            let is_class = batch_header::SEC.of(line).iter().all(u8::is_ascii_uppercase);
+            is_class && are_digits(&[batch_header::CLASS])
+        }
+        b"6" => are_digits(&[entry::CODE, entry::RDFI]),
+        b"8" => are_digits(&[batch_control::CLASS, batch_control::COUNT, batch_control::HASH]),
+        b"9" => are_digits(&[file_control::BATCHES, file_control::BLOCKS, file_control::COUNT]),
+        _ => false,
     }
 }
 

@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 
 use ingest::container::{Container, Limits};
-use ingest::format::Encoding;
+use ingest::format::{Encoding, detect};
 
 use crate::whole::{read, settings, text};
 
@@ -46,6 +46,8 @@ fn ach_files_get_the_verdict_of_the_manifest() {
                 container.decode_all(&bytes, limits).unwrap()
             }
         };
+        // What nobody named the format of is told as much as what a feed expects.
+        assert_eq!(detect(&content).map(|found| found.format), Some("nacha"), "{file}");
         let whole = read(&settings, &content);
         let is_read = match &whole {
             Ok(whole) => whole.found.iter().all(|found| found.reject.is_none()),

@@ -114,6 +114,7 @@ reads! {
     fees_are_amounts: purchase(&[(48, "0430146036000001986000000000077986000000000077")]), 12345 => "1240/200 presentment debit 12345 BRL/2 card:****0012 transaction=12345 BRL fee=77 BRL";
     a_zero_posts_nothing: purchase(&[(4, "000000000000")]), 0 => "1240/200 presentment none 0 BRL/2 card:****0012 transaction=0 BRL";
     a_broken_location_is_the_name: purchase(&[(43, "06AB\\CDE")]), 12345 => "1240/200 presentment debit 12345 BRL/2 card:****0012 transaction=12345 BRL counterparty=\"AB\"";
+    a_number_in_the_location_is_masked: purchase(&[(43, "23PAY*4111111111111111\\X\\")]), 12345 => "1240/200 presentment debit 12345 BRL/2 card:****0012 transaction=12345 BRL counterparty=\"PAY*****1111\"";
     a_broken_chip_element_is_no_matter: purchase(&[(55, "003\u{1}\u{2}\u{3}")]), 12345 => "1240/200 presentment debit 12345 BRL/2 card:****0012 transaction=12345 BRL";
     an_impossible_time_is_none: purchase(&[(12, "261341250000")]), 12345 => "1240/200 presentment debit 12345 BRL/2 card:****0012 transaction=12345 BRL";
 
@@ -122,17 +123,19 @@ reads! {
     no_card: purchase(&[(2, "")]), 12345 => "account_missing: DE 2 primary account number: expected a card number, found no such element; control Some(Control { debits: 0, credits: 0, unsigned: 12345 })";
     a_letter_in_the_amount: purchase(&[(4, "0000000123X5")]), 12345 => "not_digits: DE 4 amount, transaction: expected digits, found a letter at position 11 of 12; control None";
     an_unknown_bit: purchase(&[(64, "12345678")]), 12345 => "unknown_element: bitmap: expected data elements whose length is known, found bit 64; control Some(Control { debits: 0, credits: 0, unsigned: 12345 })";
-    an_unknown_currency: purchase(&[(49, "000")]), 12345 => "currency: DE 49 currency code, transaction: expected a numeric code of ISO 4217, found another code; control Some(Control { debits: 0, credits: 0, unsigned: 12345 })";
-    an_unknown_processing_code: purchase(&[(3, "990000")]), 12345 => "processing_code: DE 3 processing code: expected a processing code, found another code; control Some(Control { debits: 0, credits: 0, unsigned: 12345 })";
-    an_unknown_function_code: purchase(&[(24, "999")]), 12345 => "message_type: MTI and DE 24 function code: expected a pair that is known, found another pair; control Some(Control { debits: 0, credits: 0, unsigned: 12345 })";
+    an_unknown_currency: purchase(&[(49, "000")]), 12345 => "currency: DE 49 currency code, transaction: expected a numeric code of ISO 4217, found 000; control Some(Control { debits: 0, credits: 0, unsigned: 12345 })";
+    an_unknown_processing_code: purchase(&[(3, "990000")]), 12345 => "processing_code: DE 3 processing code: expected a processing code, found 990000; control Some(Control { debits: 0, credits: 0, unsigned: 12345 })";
+    an_unknown_function_code: purchase(&[(24, "999")]), 12345 => "message_type: MTI and DE 24 function code: expected a pair that is known, found 1240/999; control Some(Control { debits: 0, credits: 0, unsigned: 12345 })";
     no_amount: purchase(&[(4, ""), (49, "")]), 0 => "amount_missing: DE 4 amount, transaction: expected an amount and its currency, found none; control Some(Control { debits: 0, credits: 0, unsigned: 0 })";
+    an_amount_without_its_currency: purchase(&[(49, "")]), 12345 => "currency_missing: DE 49 currency code, transaction: expected the currency of DE 4 amount, transaction, found no such element; control Some(Control { debits: 0, credits: 0, unsigned: 12345 })";
+    a_billing_amount_without_its_currency: purchase(&[(6, "000000061725")]), 12345 => "currency_missing: DE 51 currency code, cardholder billing: expected the currency of DE 6 amount, cardholder billing, found no such element; control Some(Control { debits: 0, credits: 0, unsigned: 12345 })";
     an_element_that_runs_over: purchase(&[(127, "999AB")]), 12345 => "element_cut: DE 127 network data: expected 999 bytes, found 2 bytes to the end of the message; control Some(Control { debits: 0, credits: 0, unsigned: 12345 })";
     a_broken_subelement: purchase(&[(48, "0050148X")]), 12345 => "subelement: DE 48 additional data: expected tags of 4 and lengths of 3 digits, found 5 bytes; control Some(Control { debits: 0, credits: 0, unsigned: 12345 })";
     a_subelement_that_runs_over: purchase(&[(48, "0080025009R")]), 12345 => "subelement: DE 48 additional data: expected tags of 4 and lengths of 3 digits, found a length of 9 with 1 bytes left; control Some(Control { debits: 0, credits: 0, unsigned: 12345 })";
     no_message_number: purchase(&[(71, "")]), 12345 => "message_number: DE 71 message number: expected a message number in digits, found none; control Some(Control { debits: 0, credits: 0, unsigned: 12345 })";
 
     the_checksum_differs: purchase(&[]), 12346 => "refused: record 1, byte 144, PDS 0301 file amount checksum: totals differ: expected 12345 as counted, found 12346 as stated";
-    the_numbers_do_not_ascend: purchase(&[(71, "00000001")]), 12345 => "refused: record 0, byte 70, DE 71 message number: message numbers not ascending: expected more than 1, found no more";
+    the_numbers_do_not_ascend: purchase(&[(71, "00000001")]), 12345 => "refused: record 0, byte 70, DE 71 message number: message numbers not ascending: expected more than 1, found 1";
 }
 
 macro_rules! the_acquirer_reads {
@@ -213,6 +216,19 @@ fn a_file_id_that_comes_twice_in_an_object_is_refused() {
         last(&issuer(), &content),
         "refused: record 1, byte 252, PDS 0105 file ID: file id twice: expected a file ID that did not come before in this object, found `0022607220000001294000001`, as of logical file 1"
     );
+}
+
+/// Whatever else bears the card's number, it is shown nowhere.
+#[test]
+fn a_card_number_in_free_text_is_shown_nowhere() {
+    let own = [(43, "195413330089010012\\A\\"), (48, "02601650195413-3300-8901-0012")];
+    let whole = read(&issuer(), &vbs(&[header(), purchase(&own), trailer(12_345, 3)]));
+    let whole = whole.unwrap_or_else(|refusal| panic!("{}", refusal.0));
+    let record = &whole.found[0].draft.record;
+    assert_eq!(record.counterparty.as_deref(), Some("****0012"));
+    let shown = record.attributes.iter().find(|(name, _)| *name == "settlement_indicator");
+    assert_eq!(shown.map(|(_, value)| value), Some("****0012"));
+    assert!(!format!("{record:?}").contains("541333008901"), "{record:?}");
 }
 
 #[test]

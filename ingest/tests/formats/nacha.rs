@@ -130,16 +130,84 @@ macro_rules! rejects {
 rejects! {
     a_letter_in_the_amount: "200" "PPD" "X" with("011401533", "0072", "22", "00001240X0", &[]) => "not_digits: amount: expected digits, found a letter at position 9 of 10; control None";
     an_unknown_code: "200" "PPD" "X" entry("20", 5, &[]) => "transaction_code: transaction code: expected a code of the rule book, found 20; control None";
-    a_wrong_check_digit: "200" "PPD" "X" with("011401534", "0072", "22", "0000000005", &[]) => "check_digit: check digit: expected the check digit of the receiving DFI, found another; control Some(Control { debits: 0, credits: 5, unsigned: 0 })";
+    a_wrong_check_digit: "200" "PPD" "X" with("011401534", "0072", "22", "0000000005", &[]) => "check_digit: check digit: expected 3 for this receiving DFI, found 4; control Some(Control { debits: 0, credits: 5, unsigned: 0 })";
     a_letter_in_the_rdfi: "200" "PPD" "X" with("01140A533", "0072", "22", "0000000005", &[]) => "not_digits: receiving DFI identification: expected 8 digits, found a letter at position 6 of 8; control Some(Control { debits: 0, credits: 5, unsigned: 0 })";
     no_account: "200" "PPD" "X" with("011401533", "", "22", "0000000005", &[]) => "account_missing: DFI account number: expected an account number, found a blank field; control Some(Control { debits: 0, credits: 5, unsigned: 0 })";
     a_control_character: "200" "PPD" "X" with("011401533", "00\u{1}2", "22", "0000000005", &[]) => "not_text: DFI account number: expected characters of ascii, found a byte that is none in column 15; control Some(Control { debits: 0, credits: 5, unsigned: 0 })";
-    money_in_a_prenote: "200" "PPD" "X" entry("23", 5, &[]) => "amount_in_prenote: amount: expected 0 in a prenote, found another amount; control Some(Control { debits: 0, credits: 5, unsigned: 0 })";
+    money_in_a_prenote: "200" "PPD" "X" entry("23", 5, &[]) => "amount_in_prenote: amount: expected 0 in a prenote, found 5; control Some(Control { debits: 0, credits: 5, unsigned: 0 })";
     a_debit_among_credits: "220" "PPD" "X" entry("27", 5, &[]) => "side_not_in_service_class: transaction code: expected a side that service class 220 lets in, found a debit; control Some(Control { debits: 5, credits: 0, unsigned: 0 })";
     an_unknown_return: "200" "PPD" "X" entry("26", 5, &["99R96"]) => "return_reason: return reason code: expected R01 to R47, R50 to R53, R61 to R77 or R80 to R85, found R96; control Some(Control { debits: 5, credits: 0, unsigned: 0 })";
     an_unknown_change: "200" "PPD" "X" entry("21", 0, &["98C92"]) => "change_code: change code: expected C01 to C14 or C61 to C69, found C92; control Some(Control { debits: 0, credits: 0, unsigned: 0 })";
     a_return_without_reason: "200" "PPD" "X" entry("26", 5, &["05TEXT"]) => "reason_missing: addenda type code: expected an addenda 98 or 99 behind an entry that came back, found none; control Some(Control { debits: 5, credits: 0, unsigned: 0 })";
-    an_unknown_addenda: "200" "PPD" "X" entry("22", 5, &["33"]) => "addenda_type: addenda type code: expected 02, 05, 10 to 18, 98 or 99, found 2 digits; control Some(Control { debits: 0, credits: 5, unsigned: 0 })";
+    an_unknown_addenda: "200" "PPD" "X" entry("22", 5, &["33"]) => "addenda_type: addenda type code: expected 02, 05, 10 to 18, 98 or 99, found 33; control Some(Control { debits: 0, credits: 5, unsigned: 0 })";
+}
+
+/// An IAT entry that states this many addenda and has these.
+fn iat(stated: &str, types: &[&str]) -> Vec<String> {
+    let mut lines =
+        vec![format!("622011401533{stated:4}{:13}0000000005{:35}    1091000010000001", "", "0072")];
+    lines.extend(types.iter().map(|kind| format!("7{kind}{:91}", "TEXT 123456789012")));
+    lines
+}
+
+/// An entry of a class that counts its addenda.
+fn counted(stated: &str) -> Vec<String> {
+    let mut lines = entry("22", 5, &["05TEXT"]);
+    lines[0].replace_range(54..58, stated);
+    lines
+}
+
+/// An entry with this trace number.
+fn traced(trace: &str) -> Vec<String> {
+    let mut lines = entry("22", 5, &[]);
+    lines[0].replace_range(79.., &format!("{trace:15}"));
+    lines
+}
+
+const MANDATORY: [&str; 7] = ["10", "11", "12", "13", "14", "15", "16"];
+const WITH_REMITTANCE: [&str; 8] = ["10", "11", "12", "13", "14", "15", "16", "17"];
+
+reads! {
+    an_international_entry: "200" "IAT" "X" iat("0007", &MANDATORY) => "22 payment credit 5 USD/2 ach:****";
+    one_with_its_remittance_counted: "200" "IAT" "X" iat("0008", &WITH_REMITTANCE) => "22 payment credit 5 USD/2 ach:****";
+    one_with_its_remittance_not_counted: "200" "IAT" "X" iat("0007", &WITH_REMITTANCE) => "22 payment credit 5 USD/2 ach:****";
+    a_counted_entry: "200" "CTX" "X" counted("0001") => "22 payment credit 5 USD/2 ach:****";
+}
+
+/// The first entry is rejected for this, whatever follows it.
+macro_rules! rejects_alone {
+    ($($name:ident: $sec:literal $entry:expr => $expected:literal;)+) => {
+        $( #[test] fn $name() {
+            let shown = first(&file("200", $sec, "X", &[$entry]));
+            assert_eq!(shown.split(';').next().unwrap_or_default(), $expected);
+        } )+
+    };
+}
+
+rejects_alone! {
+    an_international_entry_that_miscounts: "IAT" iat("0099", &MANDATORY) => "addenda_count: number of addenda records: expected 7 addenda, found 99 stated";
+    an_international_entry_without_a_count: "IAT" iat("", &MANDATORY) => "not_digits: number of addenda records: expected digits, found a blank field";
+    an_international_entry_without_its_first_addenda: "IAT" iat("0006", &MANDATORY[1..]) => "addenda_missing: addenda type code: expected each of 10 to 16 behind an international entry, found no 10";
+    an_international_entry_without_its_last_addenda: "IAT" iat("0006", &MANDATORY[..6]) => "addenda_missing: addenda type code: expected each of 10 to 16 behind an international entry, found no 16";
+    a_count_that_is_blank: "CTX" counted("    ") => "not_digits: number of addenda records: expected digits, found a blank field";
+    a_count_with_a_letter: "CTX" counted("0X0A") => "not_digits: number of addenda records: expected digits, found a letter at position 2 of 4";
+    a_count_that_differs: "TRX" counted("0002") => "side_not_in_entry_class: transaction code: expected a debit in TRX, found a credit";
+    a_count_that_is_another: "CTX" counted("0002") => "addenda_count: number of addenda records: expected 1 addenda, found 2 stated";
+    no_trace_number: "PPD" traced("") => "trace_missing: trace number: expected a trace number, found a blank field";
+}
+
+#[test]
+fn free_text_shows_no_long_number() {
+    let company = file("200", "PPD", "X", &[entry("22", 5, &[])])
+        .replacen("5200ACME            ", "5200AB 1234567890123", 1)
+        .replacen("PPDX         ", "PPD1234567890", 1);
+    let originator = file("200", "IAT", "X", &[iat("0007", &MANDATORY)]);
+    let shown =
+        |content: &str| text(&read(&settings("nacha", Encoding::Ascii), content.as_bytes()));
+    let (company, originator) = (shown(&company), shown(&originator));
+    assert!(company.contains("counterparty=\"AB ****0123\""), "{company}");
+    assert!(company.contains("description=\"****7890\""), "{company}");
+    assert!(originator.contains("counterparty=\"TEXT ****9012\""), "{originator}");
 }
 
 macro_rules! refuses {
@@ -161,9 +229,28 @@ refuses! {
     no_batch_control: |file| file[..379].to_owned() => "refused: record 2, line 5, byte 379, batch control: truncated: expected a batch control, found the end of the content";
     no_file_header: |file| file[95..].to_owned() => "refused: record 0, line 1, byte 0, file header: record type: file header missing: expected a file header (1) as the first record, found batch header";
     more_behind_the_end: |file| file + "\n5200" => "refused: record 2, line 7, byte 531, record type: after the file control: expected lines of nines after the file control, found another line";
-    an_unknown_entry_class: |file| file.replace("PPDX", "PPXX") => "refused: record 0, line 2, byte 95, batch header: standard entry class code: field: expected a standard entry class, found a letter at position 1 of 3";
+    an_unknown_entry_class: |file| file.replace("PPDX", "PPXX") => "refused: record 0, line 2, byte 95, batch header: standard entry class code: field: expected a standard entry class, found PPX";
+    advices_in_a_batch_of_payments: |file| file.replacen("5200", "5280", 1) => "refused: record 0, line 2, byte 95, batch header: service class code: field: expected 200, 220 or 225, found 280";
+    payments_in_a_batch_of_advices: |file| file.replace("PPDX", "ADVX") => "refused: record 0, line 2, byte 95, batch header: service class code: field: expected 280 for ADV, found 200";
+    a_date_that_is_none: |file| file.replacen("192611220425A", "1999999990425A", 1).replacen("0910000199", "091000019", 1) => "refused: record 0, line 1, byte 0, file header: file creation date: field: expected a date, YYMMDD, found 999999";
+    a_description_of_zeros: |file| file.replace("PPDX   ", "PPD0000") => "refused: record 0, line 2, byte 95, batch header: company entry description: field: expected a text, found zeros only";
+    another_batch_number_in_the_control: |file| swap(&file, "8200", "091000010000001", "091000010000002") => "refused: record 2, line 5, byte 380, batch control: batch number: field: expected 0000001 as in the batch header, found 0000002";
+    more_behind_the_nines: |file| file + "\n" + &"9".repeat(94) + "XYZ" => "refused: record 2, line 7, byte 531, length: after the file control: expected lines of nines after the file control, found a line of nines with more behind column 94";
+    zeros_behind_the_end: |file| file + "\n\0\0\0" => "refused: record 2, line 7, byte 531, record type: after the file control: expected lines of nines after the file control, found bytes of zero";
+    a_byte_order_mark: |file| format!("\u{feff}{file}") => "refused: record 0, line 1, byte 0, file header: record type: file header missing: expected a file header (1) as the first record, found a byte order mark (EF BB BF)";
     no_bytes: |_| String::new() => "refused: empty: expected a nacha file, found no bytes";
     a_json: |_| String::from("{\"a\": 1}") => "refused: record 0, line 1, byte 0, file header: record type: file header missing: expected a file header (1) as the first record, found another record";
+}
+
+#[test]
+fn the_sign_that_ends_a_text_is_a_warning() {
+    let content = file("200", "PPD", "X", &[entry("22", 5, &[])]) + "\r\n\u{1a}";
+    let shown = text(&read(&settings("nacha", Encoding::Ascii), content.as_bytes()));
+    let warning = shown.lines().last().unwrap_or_default();
+    assert_eq!(
+        warning,
+        "warning: line 6, end of text: expected lines of nines after the file control, found the byte 1A"
+    );
 }
 
 /// Replaces a text in the line that begins with another.

@@ -26,7 +26,8 @@ impl Ipm {
                 return Err(field("file_id_missing", "PDS 0105 file ID", "a file ID", "none"));
             }
             if sequence != Some(1) {
-                return Err(field("message_number", elements::name(71), "1", "another number"));
+                let found = sequence.map_or(String::from("none"), |number| number.to_string());
+                return Err(field("message_number", elements::name(71), "1", &found));
             }
             if place.logical_files >= LOGICAL_FILES_MAX {
                 let expected = format!("at most {LOGICAL_FILES_MAX} logical files");
@@ -52,8 +53,9 @@ impl Ipm {
             return Err(field("file_header_missing", "1644/697", "a header", "a trailer"));
         };
         if identifier != logical.id {
-            let expected = "the file ID of the header";
-            return Err(field("file_id_differs", "PDS 0105 file ID", expected, "another"));
+            let expected = format!("`{}` as in the header", logical.id);
+            let found = format!("`{identifier}`");
+            return Err(field("file_id_differs", "PDS 0105 file ID", &expected, &found));
         }
         if sequence.is_none_or(|sequence| sequence <= logical.last_number) {
             let expected = format!("more than {}", logical.last_number);
@@ -61,7 +63,7 @@ impl Ipm {
                 "message_numbers_not_ascending",
                 elements::name(71),
                 &expected,
-                "no more",
+                &sequence.map_or(String::from("none"), |number| number.to_string()),
             ));
         }
         let count = logical.count.saturating_add(1);

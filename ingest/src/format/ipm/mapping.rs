@@ -7,7 +7,7 @@ use schemas::{Amount, Currency, Date, Direction, Kind, LocalTime};
 use super::elements::{Fault, Spans, name};
 use super::kinds::{self, Meaning};
 use super::subelements::Subelements;
-use crate::format::layout::{number, trim};
+use crate::format::layout::{number, shown, trim};
 use crate::format::{Draft, Encoding, Posted, Side};
 
 /// What of the feed decides how a message becomes an event.
@@ -77,9 +77,9 @@ pub(super) fn read(
             Side::Acquirer => merchant(message, moves, draft)?,
         }
     }
-    let transaction = money(message, 4, 49)?;
-    let reconciliation = money(message, 5, 50)?;
-    let billing = money(message, 6, 51)?;
+    let transaction = money(message, moves, 4, 49)?;
+    let reconciliation = money(message, moves, 5, 50)?;
+    let billing = money(message, moves, 6, 51)?;
     let fees = message.subelements.fees.unwrap_or_default();
     for (role, amount) in
         [("transaction", transaction), ("reconciliation", reconciliation), ("billing", billing)]
@@ -123,7 +123,10 @@ fn post(
             "processing_code",
             name(3),
             if meaning == Meaning::FeeCollection { "19 or 29" } else { "a processing code" },
-            if processing.is_empty() { "no such element" } else { "another code" },
+            match processing {
+                [] => String::from("no such element"),
+                code => shown(code),
+            },
         ));
     };
     let Some(posted) = posted else {
@@ -185,10 +188,22 @@ fn merchant(message: &Message<'_>, is_needed: bool, draft: &mut Draft) -> Result
 /// ISO 7812 numbers have 8 digits at least: issuer identification, account and check digit.
 const PAN_DIGITS_MIN: usize = 8;
 
-/// An amount and its currency; none where either element is missing.
-fn money(message: &Message<'_>, amount: u8, currency: u8) -> Result<Option<Money>, Fault> {
+/// An amount and its currency; none where there is no amount. One that moves money needs a
+/// currency.
+fn money(
+    message: &Message<'_>,
+    moves: bool,
+    amount: u8,
+    currency: u8,
+) -> Result<Option<Money>, Fault> {
     let Some(minor) = message.number(amount)? else { return Ok(None) };
-    let Some(code) = message.get(currency) else { return Ok(None) };
+    let Some(code) = message.get(currency) else {
+        if !moves {
+            return Ok(None);
+        }
+        let expected = format!("the currency of {}", name(amount));
+        return Err(Fault::new("currency_missing", name(currency), expected, "no such element"));
+    };
     let (currency, exponent) = currency_of(message.subelements, code, name(currency))?;
     Ok(Some(Money { minor, currency, exponent }))
 }
@@ -201,7 +216,7 @@ fn currency_of(
 ) -> Result<(Currency, u8), Fault> {
     let numeric = number(code).and_then(|numeric| u16::try_from(numeric).ok());
     let Some((currency, exponent)) = numeric.and_then(Currency::from_numeric) else {
-        return Err(Fault::new("currency", field, "a numeric code of ISO 4217", "another code"));
+        return Err(Fault::new("currency", field, "a numeric code of ISO 4217", shown(code)));
     };
     Ok((currency, subelements.exponent(code).unwrap_or(exponent)))
 }
@@ -262,7 +277,7 @@ fn describe(mapping: Mapping, message: &Message<'_>, draft: &mut Draft) {
     if let Some(location) = message.get(43) {
         // Name, street and city are parted by backslashes; where they are not, all is the name.
         let name = location.split(|byte| *byte == b'\\').next().unwrap_or_default();
-        encoding.push_text(record.counterparty.get_or_insert_default(), trim(name));
+        encoding.push_free_text(record.counterparty.get_or_insert_default(), trim(name));
     }
     let attributes = &mut record.attributes;
     attributes.set("encoding", encoding.as_str());
@@ -283,7 +298,7 @@ fn describe(mapping: Mapping, message: &Message<'_>, draft: &mut Draft) {
         (subelements.settlement, "settlement_indicator"),
     ] {
         if let Some(text) = value {
-            encoding.push_text(attributes.value(name), trim(text));
+            encoding.push_free_text(attributes.value(name), trim(text));
         }
     }
     if subelements.is_reversal() {

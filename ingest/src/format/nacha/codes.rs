@@ -144,6 +144,9 @@ pub(super) fn entry_class(code: &[u8]) -> Option<&'static EntryClass> {
     ENTRY_CLASSES.iter().find(|class| class.code.as_bytes() == code)
 }
 
+/// The service class of batches of advices, and of no others.
+pub(super) const ADVICES: i64 = 280;
+
 /// Which sides a service class lets into its batch: debits, credits.
 pub(super) fn service_class(code: i64) -> Option<(bool, bool)> {
     Some(match code {

@@ -9,7 +9,7 @@ use super::layout::{
     return_addenda,
 };
 use super::line::{LENGTH, Line};
-use crate::format::layout::{Column, masked, number, trim};
+use crate::format::layout::{Column, masked, number, shown, trim};
 use crate::format::{Control, Draft, Encoding};
 
 /// What a batch says about each of its entries.
@@ -75,6 +75,10 @@ pub(super) struct Addenda {
     changed: Option<[u8; LENGTH]>,
     /// The line that names the originator of an IAT entry.
     originator: Option<[u8; LENGTH]>,
+    /// Which of the types 10 to 16 are there, as bits from the lowest.
+    mandatory: u8,
+    /// How many of the types 17 and 18 there are.
+    optional: i64,
 }
 
 impl Addenda {
@@ -91,9 +95,17 @@ impl Addenda {
     }
 
     fn read(&mut self, line: &[u8; LENGTH], class: &EntryClass) -> Result<(), Fault> {
-        match addenda::TYPE.of(line) {
+        let kind = addenda::TYPE.of(line);
+        if let Some(place) = MANDATORY.iter().position(|known| known.as_slice() == kind) {
+            self.mandatory |= u32::try_from(place).map_or(0, |place| 1_u8.wrapping_shl(place));
+        }
+        match kind {
             b"02" | b"05" => Ok(()),
-            b"10" | b"12" | b"13" | b"14" | b"15" | b"16" | b"17" | b"18" => Ok(()),
+            b"10" | b"12" | b"13" | b"14" | b"15" | b"16" => Ok(()),
+            b"17" | b"18" => {
+                self.optional = self.optional.saturating_add(1);
+                Ok(())
+            }
             b"11" => {
                 if class.form == Form6::Iat {
                     self.originator = Some(*line);
@@ -122,11 +134,15 @@ impl Addenda {
                 "addenda_type",
                 addenda::TYPE,
                 "02, 05, 10 to 18, 98 or 99",
-                masked(other),
+                shown(other),
             )),
         }
     }
 }
+
+/// The addenda that each international entry has: transaction, originator, originator's and
+/// receiver's address, both institutions, receiver.
+const MANDATORY: [&[u8; 2]; 7] = [b"10", b"11", b"12", b"13", b"14", b"15", b"16"];
 
 /// What an entry adds to the totals of its batch and file: the RDFI for the hash, and its amount on
 /// its side. Each is none where it can't be read.
@@ -178,9 +194,11 @@ pub(super) fn read(
         .ok_or_else(|| Fault::new("not_digits", column, "digits", masked(column.of(text))))?;
     sides(header, class, side)?;
     counts(class, text, addenda)?;
+    trace(text)?;
     back(form, addenda)?;
     if form == Form::Prenote && amount != 0 {
-        return Err(Fault::new("amount_in_prenote", column, "0 in a prenote", "another amount"));
+        let found = amount.to_string();
+        return Err(Fault::new("amount_in_prenote", column, "0 in a prenote", found));
     }
     if class.form != Form6::Adv {
         account(class, text, draft)?;
@@ -236,8 +254,8 @@ fn check_digit(line: &[u8; LENGTH]) -> Result<(), Fault> {
     Err(Fault::new(
         "check_digit",
         entry::CHECK_DIGIT,
-        "the check digit of the receiving DFI",
-        "another",
+        format!("{} for this receiving DFI", char::from(expected)),
+        shown(digit),
     ))
 }
 
@@ -288,22 +306,50 @@ fn counts(class: &EntryClass, line: &[u8; LENGTH], addenda: &Addenda) -> Result<
             "addenda_indicator",
             entry::ADDENDA_INDICATOR,
             format!("{} for {} addenda", if addenda.count == 0 { 0 } else { 1 }, addenda.count),
-            masked(indicator),
+            shown(indicator),
         ));
     }
-    let came_back = addenda.returned.is_some() || addenda.changed.is_some();
-    let stated = number(counted_entry::ADDENDA_COUNT.of(line));
-    match stated {
-        Some(stated) if class.form == Form6::Counted && !came_back && stated != addenda.count => {
-            Err(Fault::new(
-                "addenda_count",
-                counted_entry::ADDENDA_COUNT,
-                format!("{} addenda", addenda.count),
-                format!("{stated} stated"),
-            ))
+    let column = match class.form {
+        Form6::Counted => counted_entry::ADDENDA_COUNT,
+        Form6::Iat => iat_entry::ADDENDA_COUNT,
+        Form6::Plain | Form6::Adv => return Ok(()),
+    };
+    // What came back keeps the count of the original, whose addenda it has not.
+    if addenda.returned.is_some() || addenda.changed.is_some() {
+        return Ok(());
+    }
+    let found = column.of(line);
+    let stated =
+        number(found).ok_or_else(|| Fault::new("not_digits", column, "digits", masked(found)))?;
+    // International entries are seen with and without remittance and correspondents counted.
+    let is_iat = class.form == Form6::Iat;
+    let mandatory = addenda.count.saturating_sub(addenda.optional);
+    if stated != addenda.count && !(is_iat && stated == mandatory) {
+        return Err(Fault::new(
+            "addenda_count",
+            column,
+            format!("{} addenda", addenda.count),
+            format!("{stated} stated"),
+        ));
+    }
+    let missing = addenda.mandatory.trailing_ones();
+    let missing = usize::try_from(missing).ok().and_then(|place| MANDATORY.get(place));
+    match missing {
+        Some(missing) if is_iat => {
+            let expected = "each of 10 to 16 behind an international entry";
+            let found = format!("no {}", shown(missing.as_slice()));
+            Err(Fault::new("addenda_missing", addenda::TYPE, expected, found))
         }
         _ => Ok(()),
     }
+}
+
+/// The number that returns and reconciliation go by.
+fn trace(line: &[u8; LENGTH]) -> Result<(), Fault> {
+    if trim(entry::TRACE.of(line)).is_empty() {
+        return Err(Fault::new("trace_missing", entry::TRACE, "a trace number", "a blank field"));
+    }
+    Ok(())
 }
 
 /// An entry with the code of one that came back says why it did.
@@ -396,7 +442,7 @@ fn describe(
     let counterparty = record.counterparty.get_or_insert_default();
     match &addenda.originator {
         Some(line) if header.company.is_empty() => {
-            encoding.push_text(counterparty, trim(originator_addenda::NAME.of(line)));
+            encoding.push_free_text(counterparty, trim(originator_addenda::NAME.of(line)));
         }
         _ => counterparty.push_str(&header.company),
     }
@@ -450,14 +496,5 @@ fn addenda_layout(line: &[u8; LENGTH]) -> &'static [Column] {
         b"99" => return_addenda::ALL,
         b"11" => originator_addenda::ALL,
         _ => addenda::ALL,
-    }
-}
-
-/// A code of two or three letters and digits, which is no number of an account, as it stands.
-fn shown(code: &[u8]) -> String {
-    if code.iter().all(u8::is_ascii_alphanumeric) {
-        code.iter().copied().map(char::from).collect()
-    } else {
-        masked(code)
     }
 }

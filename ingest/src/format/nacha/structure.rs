@@ -1,6 +1,7 @@
 //! Headers, controls and padding: what is around the entries.
 
 use schemas::Date;
+use schemas::arrival::Reason;
 
 use super::Nacha;
 use super::codes::{self, Form6};
@@ -8,7 +9,7 @@ use super::entry::BatchHeader;
 use super::layout::{batch_control, batch_header, file_control, file_header, iat_batch_header};
 use super::line::{LENGTH, Line};
 use super::totals::{self, Totals, refusal};
-use crate::format::layout::{Column, masked, number, trim};
+use crate::format::layout::{Column, number, shown, trim};
 use crate::format::{Refusal, Summary};
 
 impl Nacha {
@@ -17,23 +18,18 @@ impl Nacha {
         let kind = file_header::RECORD_TYPE.of(&line.text);
         let is_padding = trim(&line.text).iter().all(|byte| *byte == b'9');
         if self.place.summary.is_some() {
-            return if is_padding {
-                Ok(())
-            } else {
-                Err(refusal(
-                    "after_the_file_control",
-                    "record type",
-                    "lines of nines after the file control",
-                    "another line",
-                ))
-            };
+            return self.padding(line, is_padding);
         }
         if kind != b"1" && self.place.identifier.is_none() {
             return Err(refusal(
                 "file_header_missing",
                 "file header: record type",
                 "a file header (1) as the first record",
-                described(kind),
+                if line.text.starts_with(BYTE_ORDER_MARK) {
+                    "a byte order mark (EF BB BF)"
+                } else {
+                    described(kind)
+                },
             ));
         }
         if line.overlong {
@@ -68,6 +64,32 @@ impl Nacha {
         }
     }
 
+    /// Takes a line behind the file control: nines, or the sign by which DOS ends a text.
+    fn padding(&mut self, line: &Line, is_nines: bool) -> Result<(), Refusal> {
+        let text = trim(&line.text);
+        if is_nines && !line.overlong {
+            return Ok(());
+        }
+        if text.iter().all(|byte| *byte == END_OF_TEXT) && !line.overlong {
+            let mut reason = Reason::new("end_of_text")
+                .expected_found("lines of nines after the file control", "the byte 1A");
+            reason.line = self.line_number();
+            if let Some(summary) = &mut self.place.summary {
+                summary.warnings.push(reason);
+            }
+            return Ok(());
+        }
+        let (field, found) = if is_nines {
+            ("length", "a line of nines with more behind column 94")
+        } else if text.iter().all(|byte| *byte == 0) {
+            ("record type", "bytes of zero")
+        } else {
+            ("record type", "another line")
+        };
+        let expected = "lines of nines after the file control";
+        Err(refusal("after_the_file_control", field, expected, found))
+    }
+
     fn file_header(&mut self, line: &[u8; LENGTH]) -> Result<(), Refusal> {
         use file_header::{
             BLOCKING, DATE, DESTINATION, FORMAT_CODE, MODIFIER, ORIGIN, RECORD_SIZE, TIME,
@@ -86,8 +108,9 @@ impl Nacha {
             let expected = "a routing number in digits";
             return Err(header_refusal("file header", DESTINATION.name, expected, destination));
         }
-        if number(DATE.of(line)).is_none() {
-            return Err(header_refusal("file header", DATE.name, "YYMMDD", DATE.of(line)));
+        if date(DATE.of(line)).is_none() {
+            let expected = "a date, YYMMDD";
+            return Err(header_refusal("file header", DATE.name, expected, DATE.of(line)));
         }
         let mut identifier = String::new();
         for column in [ORIGIN, DESTINATION, DATE, TIME, MODIFIER] {
@@ -122,9 +145,16 @@ impl Nacha {
         let Some(entry_class) = codes::entry_class(SEC.of(line)) else {
             return Err(fault(&SEC, "a standard entry class"));
         };
+        let is_advice = entry_class.form == Form6::Adv;
+        if is_advice != (service_class == codes::ADVICES) {
+            let expected = if is_advice { "280 for ADV" } else { "200, 220 or 225" };
+            return Err(fault(&CLASS, expected));
+        }
         let description = trim(DESCRIPTION.of(line));
         if description.iter().all(|byte| *byte == b'0') {
-            return Err(fault(&DESCRIPTION, "a text that is not only blanks and zeros"));
+            let field = format!("batch header: {}", DESCRIPTION.name);
+            let found = if description.is_empty() { "a blank field" } else { "zeros only" };
+            return Err(refusal("field", &field, "a text", found));
         }
         if number(ODFI.of(line)).is_none() {
             return Err(fault(&ODFI, "8 digits"));
@@ -144,18 +174,23 @@ impl Nacha {
             self.cutter.encoding.push_text(&mut text, trim(bytes));
             text
         };
+        let free_text = |bytes: &[u8]| {
+            let mut text = String::new();
+            self.cutter.encoding.push_free_text(&mut text, trim(bytes));
+            text
+        };
         let is_iat = entry_class.form == Form6::Iat || COMPANY.of(line).starts_with(b"IATCOR");
         let (company, currencies) = if is_iat {
             use iat_batch_header::{DESTINATION_CURRENCY as TO, ORIGINATING_CURRENCY as FROM};
             (String::new(), Some((text(FROM.of(line)), text(TO.of(line)))))
         } else {
-            (text(COMPANY.of(line)), None)
+            (free_text(COMPANY.of(line)), None)
         };
         self.place.batch = Some(BatchHeader {
             service_class,
             entry_class: entry_class.code.to_owned(),
             company,
-            description: text(description),
+            description: free_text(description),
             effective_date: date(EFFECTIVE_DATE.of(line)),
             currencies,
             company_id: text(COMPANY_ID.of(line)),
@@ -180,11 +215,11 @@ impl Nacha {
         }
         for (column, stated) in [(ODFI, &header.odfi), (NUMBER, &header.number)] {
             if column.of(line) != stated.as_bytes() {
-                let expected = "the same as in the batch header";
+                let expected = format!("{stated} as in the batch header");
                 return Err(header_refusal(
                     "batch control",
                     column.name,
-                    expected,
+                    &expected,
                     column.of(line),
                 ));
             }
@@ -251,9 +286,16 @@ impl Nacha {
     }
 }
 
+/// A field of a header or control: none of them bears the number of an account, so what was found
+/// is told.
 fn header_refusal(record: &str, field: &str, expected: &str, found: &[u8]) -> Refusal {
-    refusal("field", &format!("{record}: {field}"), expected, masked(found))
+    refusal("field", &format!("{record}: {field}"), expected, shown(trim(found)))
 }
+
+/// What some editors write in front of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// What DOS wrote behind the end of a text.
+const END_OF_TEXT: u8 = 0x1a;
 
 /// The refusal, with the record before the field's name.
 fn of(record: &str, refusal: Refusal) -> Refusal {
