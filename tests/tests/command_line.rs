@@ -7,6 +7,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::batchless::{self, Run};
+use crate::sender::{Payments, Sent};
+use crate::site::Site;
 
 const DATA: &[&str] = &["--data", "demo/data", "--output", "json"];
 
@@ -49,7 +51,7 @@ fn the_keys_of_json_output_are_these() {
             "file_id feed name state reason size_bytes records published applied rejected reversed \
              duplicates_recognised totals control_totals",
         ),
-        ("rejects", "file_id index byte_offset line reason field expected found"),
+        ("rejects", "file_id index byte_offset line reason field expected found detail"),
         ("verify", "check ok expected found"),
     ] {
         let run = list(folder.path(), &[command]);
@@ -178,7 +180,28 @@ fn exit_codes_tell_usage_from_failure() {
         (&["generate", "--format", "nacha", "nowhere/a.ach"], 1, "nowhere/a.ach can't be written"),
         (&["records", "none.ach", "--data", "demo/data"], 1, "no file is called none.ach"),
         (&["records", "cards.ipm", "300", "--data", "demo/data"], 1, "records 0 to 299"),
-        (&["accounts", "show", "card:1", "--data", "demo/data"], 1, "no account card:1"),
+        (
+            &["accounts", "show", "clearing:ach#99", "--data", "demo/data"],
+            1,
+            "no account clearing:ach#99",
+        ),
+        (&["accounts", "show", "card:1", "--data", "demo/data"], 2, "use --number"),
+        (
+            &["accounts", "show", "--number", "card:4111 1111 1111 1111", "--data", "demo/data"],
+            2,
+            "8 to 19 digits without blanks",
+        ),
+        (
+            &["accounts", "show", "--number", "ach:990000661:1000000005", "--data", "demo/data"],
+            2,
+            "check digit",
+        ),
+        (
+            &["parse", "demo/ach/torn.ach", "--data", "demo/data", "--feed", "ahc"],
+            2,
+            "expected one of ach, cards",
+        ),
+        (&["parse", "demo/ach/torn.ach", "--feed", "ach"], 2, "--data"),
         (&["demo", "--keep", "demo"], 2, "demo is there already"),
         (&["run", "--once"], 2, "no feed is configured"),
         (
@@ -217,6 +240,214 @@ fn an_account_is_found_by_its_number() {
         shown.code == Some(0)
     });
     assert!(found, "no number of the file is an account");
+}
+
+/// A number typed in a wrong place, in whatever command, is not repeated; the label may be.
+#[test]
+fn a_card_number_that_is_typed_is_never_repeated() {
+    let folder = demo();
+    let data = ["--data", "demo/data"];
+    for arguments in [
+        &["accounts", "show", "card:4111111111111111"][..],
+        &["accounts", "show", "4111 1111 1111 1111"],
+        &["accounts", "show", "--number", "4111111111111111"],
+        &["accounts", "show", "--number", "card:4111111111111111"],
+        &["accounts", "show", "--number", "card:4111 1111 1111 1111"],
+        &["accounts", "4111111111111111"],
+        &["files", "show", "4111111111111111"],
+        &["rejects", "show", "4111-1111-1111-1111"],
+        &["verify", "card:4111111111111111"],
+        &["records", "payments.ach", "4111111111111111"],
+    ] {
+        let run = batchless::run(folder.path(), &[arguments, &data].concat());
+        assert!(matches!(run.code, Some(1 | 2)), "{arguments:?}: {run:?}");
+        let said = format!("{}{}", run.stdout, run.stderr);
+        let digits: String = said.chars().filter(char::is_ascii_digit).collect();
+        assert!(!digits.contains("41111111"), "{arguments:?}: {said}");
+        assert!(!said.is_empty(), "{arguments:?}");
+    }
+}
+
+/// `--data`, `--output` and `--limit` hold before `show` as behind it: a ledger in `./data` is not
+/// what is asked, and a table is not what is printed.
+#[test]
+fn flags_hold_before_and_behind_show() {
+    let site = Site::with(&[Sent::nacha("decoy.ach", 5, 3)]);
+    assert_eq!(site.once().code, Some(0));
+    let kept = site.batchless(&["demo", "--keep", "demo"]);
+    assert_eq!(kept.code, Some(0), "{kept:?}");
+    for (command, name) in
+        [("files", "payments.ach"), ("rejects", "payments.ach"), ("accounts", "clearing:ach#1")]
+    {
+        let before = site.batchless(&[&[command], DATA, &["show", name]].concat());
+        let behind = site.batchless(&[&[command, "show", name], DATA].concat());
+        let apart =
+            site.batchless(&[command, "--output", "json", "show", name, "--data", "demo/data"]);
+        assert_eq!(before.code, Some(0), "{command}: {before:?}");
+        assert!(!before.objects().is_empty(), "{command}");
+        assert_eq!(before.stdout, behind.stdout, "{command}");
+        assert_eq!(before.stdout, apart.stdout, "{command}");
+    }
+    let of_decoy = site.batchless(&["files", "show", "payments.ach"]);
+    assert_eq!(of_decoy.code, Some(1), "{of_decoy:?}");
+
+    let limited = |arguments: &[&str]| {
+        let all = [&["accounts", "--data", "demo/data"], arguments].concat();
+        site.batchless(&all).stdout.lines().filter(|line| line.starts_with("applied ")).count()
+    };
+    assert_eq!(limited(&["--limit", "1", "show", "clearing:ach#1"]), 1);
+    assert_eq!(limited(&["show", "clearing:ach#1", "--limit", "2"]), 2);
+}
+
+const MOSTLY_BAD: &[u8] = include_bytes!("../../sample-files/rejects/nacha/sixty-percent-bad.ach");
+
+fn dropped(name: &str, bytes: &[u8]) -> Sent {
+    Sent { name: name.to_owned(), feed: "ach", bytes: bytes.to_vec() }
+}
+
+/// What was refused or held is found by its name: state, reason, counts and its first rejects.
+#[test]
+fn what_is_refused_or_held_is_shown_with_its_reason_and_rejects() {
+    let site = Site::with(&[Sent::nacha("first.ach", 20, 30), dropped("bad.ach", MOSTLY_BAD)]);
+    assert_eq!(site.once().code, Some(3));
+    let mut twin = Payments::drawn(20, 31);
+    twin.entries[7].spoilt = Some((12, 'X'));
+    site.drop_in(&dropped("twin.ach", &twin.bytes()));
+    assert_eq!(site.once().code, Some(3));
+    for (name, state, records, rejected, named, words, code) in [
+        ("bad.ach", "refused", 40, 24, 10, "too many bad records", 3),
+        ("twin.ach", "held", 31, 1, 1, "identifier", 0),
+    ] {
+        let row = site.file(name).unwrap();
+        assert_eq!(row["state"], state, "{row}");
+        assert_eq!(
+            (&row["records"], &row["rejected"], &row["published"]),
+            (&records.into(), &rejected.into(), &0.into()),
+            "{row}"
+        );
+        let shown = site.batchless(&["files", "show", name, "--data", "data"]);
+        assert_eq!(shown.code, Some(0), "{shown:?}");
+        assert!(shown.stdout.contains(words), "{}", shown.stdout);
+        let lines = shown.stdout.lines().filter(|line| line.starts_with("rejected "));
+        assert_eq!(lines.count(), named, "{}", shown.stdout);
+
+        let flags = ["--data", "data", "--output", "json"];
+        let rejects = site.batchless(&[&["rejects", "show", name], &flags[..]].concat());
+        assert_eq!(rejects.code, Some(0), "{rejects:?}");
+        assert!(rejects.stderr.contains(words), "{}", rejects.stderr);
+        let objects = rejects.objects();
+        assert_eq!(objects.len(), named, "{rejects:?}");
+        for object in &objects {
+            assert!(object["line"].is_i64() && object["field"].is_string(), "{object}");
+        }
+
+        let verify = site.batchless(&[&["verify", name], &flags[..]].concat());
+        assert_eq!(verify.code, Some(code), "{verify:?}");
+        assert!(verify.stdout.contains(words), "{}", verify.stdout);
+        let lines = verify.stderr.lines().filter(|line| line.starts_with("rejected: record "));
+        assert_eq!(lines.count(), named, "{}", verify.stderr);
+    }
+    let records = site.batchless(&["records", "bad.ach", "--data", "data"]);
+    assert_eq!(records.code, Some(1), "{records:?}");
+    assert!(records.stderr.contains("refused: too many bad records"), "{}", records.stderr);
+    // All of the ledger is well: nothing of either was published.
+    assert_eq!(site.batchless(&["verify", "--data", "data"]).code, Some(0));
+}
+
+/// `parse` with a feed refuses what `run` refuses, in the same words; without one it takes the
+/// defaults, and names what is empty or damaged as such.
+#[test]
+fn parse_gives_the_verdict_of_run() {
+    let good = Sent::nacha("good.ach", 40, 30);
+    let packed = good.gzipped("");
+    let ebcdic = include_bytes!("../../sample-files/nacha/payments-cp037.ach");
+    let cases = [
+        (dropped("bad.ach", MOSTLY_BAD), "too many bad records"),
+        (dropped("cp037.ach", ebcdic), "wrong encoding"),
+        (dropped("empty.ach", b""), "no bytes"),
+        (dropped("nothing.ach.gz", &dropped("", b"").gzipped("").bytes), "no bytes"),
+        (dropped("head.ach.gz", &packed.bytes[..5]), "container truncated"),
+        (dropped("cut.ach.gz", &packed.bytes[..packed.bytes.len() / 2]), "container truncated"),
+        (good.cut("torn.ach", 95 * 20 + 7), "byte"),
+    ];
+    let site = Site::new();
+    cases.iter().for_each(|(sent, _)| site.drop_in(sent));
+    site.drop_in(&good);
+    assert_eq!(site.once().code, Some(3));
+    let verdict = |name: &str, flags: &[&str]| {
+        let file = format!("ach/{name}");
+        let parse = ["parse", &file, "--output", "none", "--verdict-json"];
+        let run = site.batchless(&[&parse[..], flags].concat());
+        let last = run.stderr.lines().last().unwrap_or_default();
+        let verdict: Value =
+            serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {run:?}"));
+        (run.code, verdict)
+    };
+    for (sent, words) in &cases {
+        let row = site.file(&sent.name).unwrap();
+        assert_eq!(row["state"], "refused", "{row}");
+        assert!(row["reason"].as_str().unwrap().contains(words), "{row}");
+        let (code, as_feed) = verdict(&sent.name, &["--data", "data", "--feed", "ach"]);
+        assert_eq!((code, &as_feed["verdict"]), (Some(3), &"refused".into()), "{as_feed}");
+        assert_eq!(as_feed["reason"], row["reason"], "{}", sent.name);
+        // The page of a feed is told by nothing else than the feed, or by who asks.
+        let flags = if *words == "wrong encoding" { &["--encoding", "ascii"][..] } else { &[] };
+        let (code, alone) = verdict(&sent.name, flags);
+        assert_eq!((code, &alone["verdict"]), (Some(3), &"refused".into()), "{alone}");
+        let reason = alone["reason"].as_str().unwrap();
+        assert!(reason.contains(words), "{}: {reason}", sent.name);
+    }
+    let (code, as_feed) = verdict(&good.name, &["--data", "data", "--feed", "ach"]);
+    assert_eq!((code, &as_feed["verdict"]), (Some(0), &"verified".into()), "{as_feed}");
+    // Neither is a content of no byte waited for when the ledger wants its digest.
+    assert_eq!(verdict("empty.ach", &["--data", "data"]).1["verdict"], "refused");
+}
+
+/// The help says that events come before the verdict, and which exit code tells.
+#[test]
+fn the_help_of_parse_says_that_events_come_before_the_verdict() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = batchless::run(folder.path(), &["parse", "--help"]);
+    let words = help.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("what was printed of it before is not to be used"), "{words}");
+    assert!(words.contains("3 refused"), "{words}");
+}
+
+/// A record that was read and can't be applied has a code in `found` and a sentence in `detail`.
+#[test]
+fn a_reject_of_the_store_has_a_code_and_a_sentence() {
+    let site = Site::new();
+    site.drop_in(&Sent::nacha("a.ach", 50, 5));
+    let run = [
+        "run",
+        "--inbox",
+        "ach",
+        "--format",
+        "nacha",
+        "--data",
+        "data",
+        "--once",
+        "--unknown-accounts",
+        "reject",
+    ];
+    assert_eq!(site.batchless(&run).code, Some(3));
+    let rejects = site.list("rejects");
+    assert!(!rejects.is_empty());
+    for reject in &rejects {
+        assert_eq!(
+            (&reject["reason"], &reject["found"]),
+            (&"account_unknown".into(), &"account_unknown".into())
+        );
+        assert!(reject["detail"].as_str().unwrap().contains("known accounts only"), "{reject}");
+        assert_eq!(reject["byte_offset"], Value::Null);
+    }
+    // Those that can't be read have no more to say than position, field, expected and found.
+    let unread = list(demo().path(), &["rejects"]).objects();
+    assert!(!unread.is_empty());
+    for reject in &unread {
+        assert_eq!(reject["detail"], Value::Null, "{reject}");
+        assert!(reject["byte_offset"].is_i64() && reject["found"].is_string(), "{reject}");
+    }
 }
 
 fn list_data(folder: &Path, command: &[&str]) -> Run {

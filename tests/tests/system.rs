@@ -20,3 +20,4 @@ mod bad_files;
 mod cuts;
 mod stopped;
 mod private;
+mod trouble;

@@ -142,7 +142,8 @@ fn post(message: &Message, reversal: &str, reading: &mut Reading) -> Option<()> 
     number(text(4))?;
     let amount = number(amount)?;
     let (_, letters) = CURRENCIES.iter().find(|(code, _)| *code == currency)?;
-    if fee && text(2).is_empty() {
+    // A fee is between institutions, whatever card is named with it.
+    if fee {
         reading.books.post_house("fees", direction, letters, amount);
         return Some(());
     }

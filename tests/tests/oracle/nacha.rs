@@ -113,24 +113,22 @@ fn close(header: &str, entry: &[String], batch: &mut Totals, reading: &mut Readi
         reading.bad.push(index);
         return;
     }
-    // A notification of change, and what only informs, moves no money; a return does, where it
-    // has an amount: it gives back or takes back what the first entry took or gave.
+    // A notification of change, and what only informs, moves no money.
     let changes = entry[1..].iter().any(|line| columns(line, 2, 3) == "98");
-    let returns = entry[1..].iter().any(|line| columns(line, 2, 3) == "99");
+    let returned = entry[1..].iter().rfind(|line| columns(line, 2, 3) == "99");
     let zero_dollar = matches!(columns(line, 3, 3), "4" | "9");
     let class = columns(header, 51, 53);
-    if changes || (!returns && (zero_dollar || INFORM.contains(&class))) {
+    if returned.is_none() && (changes || zero_dollar || INFORM.contains(&class)) {
         return;
     }
     if class == "ADV" {
         reading.books.post_house("settlement", direction, "USD", amount);
         return;
     }
-    // The account of an entry that came back is at the bank that sent it back; only where the first
-    // bank does not take it back, R61 to R70, does it come to the account's bank once more.
-    let last = entry[1..].iter().rev().find(|line| columns(line, 2, 3) == "99");
-    let reason = last.and_then(|line| columns(line, 5, 6).parse::<u32>().ok());
-    if returns && !reason.is_some_and(|reason| (61..=70).contains(&reason)) {
+    // A return bears the account at the bank that it comes from, which is none of ours; only a
+    // dishonored one, R61 to R70, is back at the account's own bank.
+    let reason = returned.map_or("", |line| columns(line, 4, 6));
+    if returned.is_some() && !("R61"..="R70").contains(&reason) {
         reading.books.post_house("returns", direction, "USD", amount);
         return;
     }
@@ -174,8 +172,8 @@ fn is_bad(header: &str, entry: &[String], direction: Direction, amount: i128) ->
     !readable
         || advice != (class == "ADV")
         || !has_check_digit(columns(line, 4, 12))
-        || (columns(header, 2, 4) == "220" && debit)
-        || (columns(header, 2, 4) == "225" && !debit)
+        || (class != "IAT" && columns(header, 2, 4) == "220" && debit)
+        || (class != "IAT" && columns(header, 2, 4) == "225" && !debit)
         || (COLLECT.contains(&class) && debit == taken_back)
         || columns(line, 79, 79) != if entry.len() > 1 { "1" } else { "0" }
         || (counted && number(columns(line, 55, 58)) != i128::try_from(entry.len() - 1).ok())

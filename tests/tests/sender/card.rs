@@ -69,6 +69,7 @@ impl Clearing {
                 3 => Card { kind: ("1240", "205"), processing: "010000", ..card },
                 4 => Card { billed: Some((1 + dice.below(90_000), "840")), ..card },
                 5 => Card { processing: "280000", reversal: true, ..card },
+                6 => Card { kind: ("1740", "700"), processing: "190000", ..card },
                 _ => card,
             }
         });

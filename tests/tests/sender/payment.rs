@@ -58,7 +58,11 @@ impl Payments {
             let rdfi = ["01140153", "09100001", "07640125"][dice.below(3) as usize];
             let account = format!("70{:010}", 123_456_789 + dice.below(101) * 97);
             let addenda = match (code, dice.below(10)) {
-                ("21", _) => Some(format!("99R0109100001{:07}      {rdfi}", dice.below(9_999_999))),
+                ("21", drawn) => {
+                    let reason = if drawn < 5 { "R01" } else { "R61" };
+                    let trace = dice.below(9_999_999);
+                    Some(format!("99{reason}09100001{trace:07}      {rdfi}"))
+                }
                 (_, 0) => Some("05invoice".to_owned()),
                 _ => None,
             };
