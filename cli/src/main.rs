@@ -24,7 +24,10 @@ use clap::Parser as _;
 use crate::command::{Ending, Failure};
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return wrong_usage(&error),
+    };
     match command::run(cli) {
         Ok(Ending::Well) => ExitCode::SUCCESS,
         Ok(Ending::Findings) => ExitCode::from(3),
@@ -33,7 +36,19 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says why it failed: the whole chain, in one line.
+/// Says what of the arguments can't be used, or gives the help that was asked for. A card number
+/// that was typed in a wrong place is not repeated.
+fn wrong_usage(error: &clap::Error) -> ExitCode {
+    let text = error.to_string();
+    let shown = output::masked(&text);
+    if shown == text {
+        error.exit();
+    }
+    let _ = write!(std::io::stderr(), "{shown}");
+    ExitCode::from(2)
+}
+
+/// Says why it failed: the whole chain, in one line, without a card number that was typed.
 fn report(error: &anyhow::Error, code: u8) -> ExitCode {
     let pipe_closed = |cause: &(dyn std::error::Error + 'static)| {
         let io = cause.downcast_ref::<std::io::Error>();
@@ -44,7 +59,8 @@ fn report(error: &anyhow::Error, code: u8) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     // Nothing is left to be done where standard error is closed too.
-    let _ = writeln!(std::io::stderr(), "batchless: {error:#}");
+    let text = output::masked(&format!("{error:#}"));
+    let _ = writeln!(std::io::stderr(), "batchless: {text}");
     ExitCode::from(code)
 }
 

@@ -113,6 +113,45 @@ fn write_line(
     writeln!(out, "{on}{}{off}", line.trim_end())
 }
 
+/// Text that a user typed, with every card number in it masked: a run of 13 to 19 digits, blanks
+/// and hyphens between them allowed, whose last digit is right by Luhn's rule, becomes `****` and
+/// its last four digits.
+pub(crate) fn masked(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(from) = rest.find(|letter: char| letter.is_ascii_digit()) {
+        let (before, run) = rest.split_at(from);
+        let is_within = |letter: char| letter.is_ascii_digit() || matches!(letter, ' ' | '-');
+        let run_with_blanks = run.split(|letter| !is_within(letter)).next().unwrap_or_default();
+        let (run, behind) = run.split_at(run_with_blanks.trim_end_matches([' ', '-']).len());
+        let digits: Vec<u8> = run.bytes().filter(u8::is_ascii_digit).collect();
+        shown.push_str(before);
+        if (13..=19).contains(&digits.len()) && is_right_by_luhn(&digits) {
+            shown.push_str("****");
+            let last_four = digits.iter().skip(digits.len() - 4);
+            shown.extend(last_four.map(|digit| char::from(*digit)));
+        } else {
+            shown.push_str(run);
+        }
+        rest = behind;
+    }
+    shown.push_str(rest);
+    shown
+}
+
+fn is_right_by_luhn(digits: &[u8]) -> bool {
+    let mut sum = 0_u32;
+    for (place, digit) in digits.iter().rev().enumerate() {
+        let digit = u32::from(digit - b'0');
+        sum += match (place % 2, digit) {
+            (0, digit) => digit,
+            (_, digit) if digit < 5 => digit * 2,
+            (_, digit) => digit * 2 - 9,
+        };
+    }
+    sum.is_multiple_of(10)
+}
+
 /// Minor units as decimal text with the currency's digits: 12345 with exponent 2 is `123.45`.
 pub(crate) fn amount(minor: i128, exponent: i32) -> String {
     let digits = usize::try_from(exponent).unwrap_or_default();
@@ -149,6 +188,21 @@ mod tests {
             (1_500, 3, "1.500"),
         ] {
             assert_eq!(amount(minor, exponent), expected);
+        }
+    }
+
+    #[test]
+    fn a_card_number_is_masked_however_it_is_typed() {
+        for (typed, expected) in [
+            ("4111111111111111", "****1111"),
+            ("card:4111111111111111 in x", "card:****1111 in x"),
+            ("'4111 1111-1111 1111'", "'****1111'"),
+            ("4111111111111112", "4111111111111112"),
+            ("20260314120001.ach", "20260314120001.ach"),
+            ("a-1.ach", "a-1.ach"),
+            ("", ""),
+        ] {
+            assert_eq!(masked(typed), expected);
         }
     }
 
