@@ -40,6 +40,11 @@ pub(crate) enum Command {
     /// Watches the feeds, publishes their files and applies their records, until told to stop.
     Run(RunFlags),
     /// Reads one file: its events to standard output, its verdict and totals to standard error.
+    ///
+    /// Events are printed while the file is read, and a file may prove to be refused only at its
+    /// end: what was printed of it before is not to be used. Whoever reads the events minds the
+    /// exit code: 0 verified; 3 refused, unproven, or verified with records that were rejected,
+    /// which the verdict tells apart.
     Parse(ParseFlags),
     /// Writes a valid synthetic file of a format, of any size.
     Generate(GenerateFlags),
@@ -49,7 +54,8 @@ pub(crate) enum Command {
     Records(RecordsFlags),
     /// Lists accounts: balances and states.
     Accounts(AccountsFlags),
-    /// Lists the records that could not be read or applied, and why.
+    /// Lists the records that could not be read or applied, and why; those of a file that was
+    /// refused or held with `show`.
     Rejects(RejectsFlags),
     /// Reconciles every file three ways, and checks every invariant.
     Verify(VerifyFlags),

@@ -16,9 +16,6 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// How much is read at once, packed or not.
 const READ_BYTES: usize = 64 << 10;
 
-/// The limits of a container, as a feed has them by default.
-pub(crate) const LIMITS: Limits = Limits { bytes_max: 1 << 40, ratio_max: 200 };
-
 /// A chunk of content.
 #[derive(Debug)]
 pub(crate) struct Chunk {
@@ -60,15 +57,17 @@ pub(crate) struct Content {
     damage: Option<Box<Reason>>,
     bytes: u64,
     ended: bool,
+    /// True once a chunk was given.
+    begun: bool,
 }
 
 impl Content {
-    /// Opens a file; `-` is standard input.
+    /// Opens a file, whose container may unpack to so much; `-` is standard input.
     ///
     /// # Errors
     ///
     /// Where it can't be read.
-    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn open(path: &Path, limits: Limits) -> anyhow::Result<Self> {
         let name = path.display().to_string();
         let input: Box<dyn Read> = if name == "-" {
             Box::new(io::stdin().lock())
@@ -83,17 +82,18 @@ impl Content {
             name,
             input,
             container: Container::None,
-            decoder: Decoder::new(Container::None, LIMITS),
+            decoder: Decoder::new(Container::None, limits),
             packed: Bytes::new(),
             pending: Vec::new(),
             damage: None,
             bytes: 0,
             ended: false,
+            begun: false,
         };
         let mut head = Vec::new();
         while head.len() < Container::DETECT_BYTES && content.read(&mut head)? > 0 {}
         content.container = Container::detect(&head);
-        content.decoder = Decoder::new(content.container, LIMITS);
+        content.decoder = Decoder::new(content.container, limits);
         content.packed = Bytes::from(head);
         while content.pending.len() < DETECT_BYTES && !content.ended {
             content.read_on()?;
@@ -111,6 +111,24 @@ impl Content {
         self.pending.get(..DETECT_BYTES).unwrap_or(&self.pending)
     }
 
+    /// Why its first bytes tell no format: its container is damaged, it is empty, it is packed
+    /// twice, or nobody knows them. To be asked before anything of it is given.
+    pub(crate) fn unknown(&self) -> Reason {
+        if let Some(damage) = &self.damage {
+            return *damage.clone();
+        }
+        let expected = format!("a file of {}", ingest::format::names().join(" or "));
+        match (self.first(), Container::detect(self.first())) {
+            ([], _) => Reason::new("empty").expected_found(expected, "no bytes"),
+            (_, Container::Gzip) => Reason::new("unknown_format")
+                .expected_found(expected, "gzip within gzip")
+                .remedy("unpack it once"),
+            _ => Reason::new("unknown_format")
+                .expected_found(expected, "first bytes of neither")
+                .remedy("name its format with --format to see where it departs from it"),
+        }
+    }
+
     /// How many bytes of it were given.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
@@ -126,9 +144,15 @@ impl Content {
         while self.pending.len() <= CHUNK_BYTES && !self.ended {
             self.read_on().map_err(Error::Io)?;
         }
-        if self.pending.is_empty() && self.bytes > 0 {
-            return self.damage.take().map_or(Ok(None), |damage| Err(Error::Damaged(damage)));
+        if self.pending.is_empty() {
+            if let Some(damage) = self.damage.take() {
+                return Err(Error::Damaged(damage));
+            }
+            if self.begun {
+                return Ok(None);
+            }
         }
+        self.begun = true;
         let rest = self.pending.split_off(self.pending.len().min(CHUNK_BYTES));
         let bytes = Bytes::from(std::mem::replace(&mut self.pending, rest));
         self.bytes += bytes.len() as u64;

@@ -1,29 +1,37 @@
 //! `batchless parse FILE`: one file to events on standard output, its verdict and totals on
 //! standard error. It needs nothing else: no ledger, no data directory.
 //!
-//! The file is read once and streamed, so memory does not grow with it. Without a ledger there is
+//! The file is read once and streamed, so memory does not grow with it, and events are out before
+//! the verdict is: the exit code says whether they may be used. Without a ledger there is
 //! no file id, no account token and no sequence: with `--data` there are, and the file is read
 //! twice, because the id is made of all of its bytes.
+
+mod report;
+mod rules;
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
-use ingest::format::{self, Encoding, Framing, Posted, Settings, Side, Summary};
+use ingest::container::Limits;
+use ingest::feed::RejectLimit;
+use ingest::format::{self, Control, Encoding, Framing, Posted, Refusal, Settings, Side, Summary};
 use ingest::walk::{Found, Walk};
 use schemas::arrival::Reason;
-use schemas::file::ControlTotal;
-use schemas::{AccountKey, Digest, FileId, Sums};
-use serde::Serialize;
+use schemas::{AccountKey, Digest, FileId};
 
+use self::report::{Report, say};
+use self::rules::Rules;
 use super::content::Content;
 use super::{Ending, Failure};
 use crate::event::{EventView, Standing};
-use crate::output::{amount, grouped};
+use crate::output::amount;
 
 /// How many rejects are named unless all are asked for: enough to see the pattern.
 const REJECTS_NAMED: u64 = 20;
+
+/// The code of a refusal by a feed's limit; what it found is how many there are.
+pub(crate) const TOO_MANY_BAD_RECORDS: &str = "too_many_bad_records";
 
 /// What `parse` is told.
 #[derive(Args, Debug)]
@@ -57,6 +65,14 @@ pub(crate) struct ParseFlags {
     /// Take ids, accounts and sequences from the ledger in this data directory.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Read by the settings and limits of this feed of the data directory.
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "data",
+        conflicts_with_all = ["format", "encoding", "framing", "side", "posted_amount"]
+    )]
+    feed: Option<String>,
 }
 
 /// What `parse` prints on standard output.
@@ -70,116 +86,30 @@ enum ParseOutput {
     None,
 }
 
-/// What came of a file.
-#[derive(Debug, Serialize)]
-struct Report {
-    file: String,
-    verdict: &'static str,
-    reason: Option<String>,
-    format: Option<String>,
-    encoding: Option<&'static str>,
-    container: &'static str,
-    content_bytes: u64,
-    identifier: Option<String>,
-    records: u64,
-    rejects: u64,
-    totals: Sums,
-    control_totals: Vec<ControlTotal>,
-    warnings: Vec<String>,
-}
-
-impl Report {
-    fn new(flags: &ParseFlags, content: &Content) -> Self {
-        Self {
-            file: flags.file.display().to_string(),
-            verdict: "verified",
-            reason: None,
-            format: None,
-            encoding: None,
-            container: content.container(),
-            content_bytes: 0,
-            identifier: None,
-            records: 0,
-            rejects: 0,
-            totals: Sums::new(),
-            control_totals: Vec::new(),
-            warnings: Vec::new(),
-        }
-    }
-
-    /// Of a file whose format nobody named, and whose first bytes don't tell it.
-    fn unknown(flags: &ParseFlags, content: &Content, reason: &Reason) -> Self {
-        let reason = Some(reason.to_string());
-        Self { verdict: "refused", reason, ..Self::new(flags, content) }
-    }
-}
-
 pub(crate) fn run(flags: &ParseFlags) -> Result<Ending, Failure> {
-    let mut content = Content::open(&flags.file)?;
-    let settings = settings(flags, content.first()).map_err(Failure::Usage)?;
+    let rules = Rules::new(flags).map_err(Failure::Usage)?;
+    let mut content = Content::open(&flags.file, rules.limits)?;
+    let settings = rules.settings(flags, content.first()).map_err(Failure::Usage)?;
     let Some(settings) = settings else {
-        let reason = Reason::new("unknown_format")
-            .expected_found(
-                format!("a file of {}", format::names().join(" or ")),
-                "first bytes of neither",
-            )
-            .remedy("name its format with --format to see where it departs from it");
-        say(flags, &Report::unknown(flags, &content, &reason))?;
+        say(flags, &Report::unknown(flags, &content))?;
         return Ok(Ending::Findings);
     };
-    let place = match &flags.data {
-        Some(data) => Some(Place::read(data, &flags.file)?),
-        None => None,
-    };
+    let mut reading = Reading::new(flags, &rules, &settings, &content)?;
     let mut out = Printer::new(flags.output);
-    let mut reading = Reading::new(flags, &settings, &content, place)?;
-    let result = reading.read(&mut content, &mut out);
+    let result = match &flags.data {
+        Some(data) => reading.place(data, &flags.file, rules.limits)?,
+        None => Ok(()),
+    };
+    let result = match result {
+        Ok(()) => reading.read(&mut content, &mut out),
+        Err(refusal) => Ok(Err(refusal)),
+    };
     out.finish()?;
-    let report = reading.report(result?, &content);
+    let report = reading.report(result?, rules.reject_limit, &content);
     say(flags, &report)?;
     let is_well = report.verdict == "verified" && report.rejects == 0;
     Ok(if is_well { Ending::Well } else { Ending::Findings })
 }
-
-/// The settings to read with: as told, else as the first bytes show; none where they show nothing.
-fn settings(flags: &ParseFlags, first: &[u8]) -> anyhow::Result<Option<Settings>> {
-    let detected = format::detect(first);
-    let format = match (&flags.format, detected) {
-        (Some(name), _) if format::names().contains(&name.as_str()) => name.clone(),
-        (Some(name), _) => {
-            anyhow::bail!(
-                "--format: expected one of {}, found `{name}`",
-                format::names().join(", ")
-            )
-        }
-        (None, Some(detected)) => detected.format.to_owned(),
-        (None, None) if is_text(first) => LINES.to_owned(),
-        (None, None) => return Ok(None),
-    };
-    let seen = detected.filter(|detected| detected.format == format);
-    Ok(Some(Settings {
-        encoding: flags.encoding.or(seen.map(|seen| seen.encoding)).unwrap_or(Encoding::Ascii),
-        format,
-        framing: flags.framing,
-        side: flags.side,
-        posted: flags.posted_amount,
-        record_bytes_max: RECORD_BYTES_MAX,
-    }))
-}
-
-/// The format of lines of text.
-const LINES: &str = "nacha";
-
-/// Whether content that no format knows is text at least: then the reader of the format of lines
-/// says where it departs from it, which helps more than to say that it is unknown.
-fn is_text(first: &[u8]) -> bool {
-    const LOOKED_AT: usize = 94;
-    let is_printable = |byte: &u8| (b' '..=b'~').contains(byte) || b"\r\n\t".contains(byte);
-    !first.is_empty() && first.iter().take(LOOKED_AT).all(is_printable)
-}
-
-/// As a feed's default.
-const RECORD_BYTES_MAX: usize = 65_536;
 
 /// The ledger that a file is seen in.
 struct Place {
@@ -190,9 +120,11 @@ struct Place {
 
 impl Place {
     /// Reads the whole content once, for its digest.
-    fn read(data: &Path, file: &Path) -> Result<Self, Failure> {
-        let ledger = crate::data::DataDirectory::open(data)?.ledger()?;
-        let mut content = Content::open(file)?;
+    fn read(data: &Path, file: &Path, limits: Limits) -> Result<Self, super::content::Error> {
+        use super::content::Error::Io;
+        let ledger = crate::data::DataDirectory::open(data).and_then(|data| data.ledger());
+        let ledger = ledger.map_err(Io)?;
+        let mut content = Content::open(file, limits).map_err(Io)?;
         let mut digest = <sha2::Sha256 as sha2::Digest>::new();
         while let Some(chunk) = content.next()? {
             sha2::Digest::update(&mut digest, &chunk.bytes);
@@ -225,19 +157,22 @@ struct Reading {
     walk: Walk,
     place: Option<Place>,
     report: Report,
+    /// What the records add to the file's own totals.
+    control: Control,
     rejects_named: u64,
 }
 
 impl Reading {
     fn new(
         flags: &ParseFlags,
+        rules: &Rules,
         settings: &Settings,
         content: &Content,
-        place: Option<Place>,
     ) -> anyhow::Result<Self> {
         Ok(Self {
-            walk: Walk::new("parse", settings)?,
-            place,
+            walk: Walk::new(&rules.feed, settings)?,
+            place: None,
+            control: Control::default(),
             report: Report {
                 format: Some(settings.format.clone()),
                 encoding: Some(settings.encoding.as_str()),
@@ -247,43 +182,78 @@ impl Reading {
         })
     }
 
+    /// Sees the file in the ledger of a data directory; a damaged container refuses it.
+    fn place(
+        &mut self,
+        data: &Path,
+        file: &Path,
+        limits: Limits,
+    ) -> anyhow::Result<Result<(), Refusal>> {
+        match Place::read(data, file, limits) {
+            Ok(place) => {
+                self.place = Some(place);
+                Ok(Ok(()))
+            }
+            Err(super::content::Error::Damaged(reason)) => Ok(Err(Refusal(reason))),
+            Err(super::content::Error::Io(error)) => Err(error),
+        }
+    }
+
     /// Reads to the end, or to where the file can't be read.
     fn read(
         &mut self,
         content: &mut Content,
         out: &mut Printer,
-    ) -> anyhow::Result<Result<(), Reason>> {
+    ) -> anyhow::Result<Result<(), Refusal>> {
         loop {
             let chunk = match content.next() {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => {
-                    return Ok(Err(Reason::new("not_ended")
-                        .expected_found("the end of the file's trailer", "the end of the file")));
+                    let reason = Reason::new("not_ended")
+                        .expected_found("the end of the file's trailer", "the end of the file");
+                    return Ok(Err(Refusal::new(reason)));
                 }
-                Err(super::content::Error::Damaged(reason)) => return Ok(Err(*reason)),
+                Err(super::content::Error::Damaged(reason)) => return Ok(Err(Refusal(reason))),
                 Err(super::content::Error::Io(error)) => return Err(error),
             };
             self.walk.feed(&chunk.bytes, chunk.is_last);
             loop {
-                match self.walk.step() {
+                let control = match self.walk.step() {
                     Ok(Found::More) => break,
-                    Ok(Found::Record) => self.take(out)?,
-                    Ok(Found::Rejected(reject)) => self.reject(&reject)?,
+                    Ok(Found::Record) => {
+                        if let Err(refusal) = self.count() {
+                            return Ok(Err(refusal));
+                        }
+                        self.print(out)?;
+                        self.walk.draft.control
+                    }
+                    Ok(Found::Rejected(reject)) => {
+                        self.reject(&reject)?;
+                        reject.control.unwrap_or_default()
+                    }
                     Ok(Found::End) => return Ok(Ok(())),
-                    Err(format::Refusal(reason)) => return Ok(Err(*reason)),
+                    Err(refusal) => return Ok(Err(refusal)),
+                };
+                if let Err(refusal) = self.add(control) {
+                    return Ok(Err(refusal));
                 }
             }
         }
     }
 
-    fn take(&mut self, out: &mut Printer) -> anyhow::Result<()> {
+    /// Counts the record that was read, and adds its amount.
+    fn count(&mut self) -> Result<(), Refusal> {
         self.report.records += 1;
+        let record = &self.walk.draft.record;
+        let Some(currency) = record.currency else { return Ok(()) };
+        let (exponent, minor) = (record.exponent, record.amount_minor);
+        let added = self.report.totals.add(&record.direction, currency, exponent, minor);
+        added.map_err(|overflow| too_large(&overflow.to_string()))
+    }
+
+    fn print(&mut self, out: &mut Printer) -> anyhow::Result<()> {
         let draft = &self.walk.draft;
         let record = &draft.record;
-        if let Some(currency) = record.currency {
-            let added = (currency, record.exponent, record.amount_minor);
-            self.report.totals.add(&record.direction, added.0, added.1, added.2)?;
-        }
         if out.output == ParseOutput::None {
             return Ok(());
         }
@@ -291,6 +261,19 @@ impl Reading {
             self.place.as_mut().map_or_else(Standing::default, |p| p.standing(&draft.account));
         standing.label = draft.account.label();
         out.print(record, standing)
+    }
+
+    /// Adds what the record adds to the file's own totals.
+    fn add(&mut self, control: Control) -> Result<(), Refusal> {
+        let sums = &mut self.control;
+        for (sum, amount) in [
+            (&mut sums.debits, control.debits),
+            (&mut sums.credits, control.credits),
+            (&mut sums.unsigned, control.unsigned),
+        ] {
+            *sum = sum.checked_add(amount).ok_or_else(|| too_large("a larger one"))?;
+        }
+        Ok(())
     }
 
     /// Names the record that can't be read, at once: there may be many.
@@ -306,7 +289,7 @@ impl Reading {
         Ok(())
     }
 
-    fn report(self, result: Result<(), Reason>, content: &Content) -> Report {
+    fn report(self, result: Result<(), Refusal>, limit: RejectLimit, content: &Content) -> Report {
         let mut report = self.report;
         report.content_bytes = content.bytes();
         if let Some(Summary { identifier, control_totals, warnings, .. }) = self.walk.summary() {
@@ -314,7 +297,8 @@ impl Reading {
             report.control_totals.clone_from(control_totals);
             report.warnings = warnings.iter().map(ToString::to_string).collect();
         }
-        if let Err(reason) = result {
+        let result = result.and_then(|()| within(limit, report.rejects, report.records));
+        if let Err(Refusal(reason)) = result {
             report.verdict = "refused";
             report.reason = Some(reason.to_string());
         } else if report.control_totals.iter().any(|total| !total.proven) {
@@ -322,6 +306,25 @@ impl Reading {
         }
         report
     }
+}
+
+/// As a verdict has it: nothing of such a file is published.
+fn too_large(found: &str) -> Refusal {
+    let reason = Reason::new("sum_too_large");
+    Refusal::new(reason.expected_found("sums that fit in 64 bits", found))
+}
+
+/// Whether bad records are so few that a feed of this limit takes the file.
+fn within(limit: RejectLimit, rejects: u64, records: u64) -> Result<(), Refusal> {
+    if !limit.is_exceeded(rejects, records) {
+        return Ok(());
+    }
+    let percent = limit.percent;
+    let expected = format!("at most {percent} % of {records} records that can't be read");
+    let reason = Reason::new(TOO_MANY_BAD_RECORDS)
+        .expected_found(expected, rejects.to_string())
+        .remedy("see the first of them; is it the right format and code page?");
+    Err(Refusal::new(reason))
 }
 
 /// Prints events as they come.
@@ -371,53 +374,5 @@ impl Printer {
 
     fn finish(mut self) -> anyhow::Result<()> {
         Ok(self.out.flush()?)
-    }
-}
-
-/// Says on standard error what came of the file.
-fn say(flags: &ParseFlags, report: &Report) -> anyhow::Result<()> {
-    let mut err = BufWriter::new(io::stderr().lock());
-    let written = if flags.verdict_json {
-        serde_json::to_writer(&mut err, report)
-            .map_err(io::Error::from)
-            .and_then(|()| writeln!(err))
-    } else {
-        write_text(&mut err, report)
-    };
-    written.and_then(|()| err.flush()).context("standard error can't be written")
-}
-
-fn write_text(err: &mut impl Write, report: &Report) -> io::Result<()> {
-    let packed = match report.container {
-        "none" => String::new(),
-        container => format!(", packed with {container}"),
-    };
-    if let (Some(format), Some(encoding)) = (&report.format, report.encoding) {
-        let bytes = grouped(&report.content_bytes.to_string());
-        writeln!(err, "{}: {format} in {encoding}{packed}, {bytes} bytes", report.file)?;
-    }
-    for sum in report.totals.iter() {
-        writeln!(
-            err,
-            "  {}: {} debits {}, {} credits {}",
-            sum.currency,
-            sum.debits,
-            amount(i128::from(sum.debits_minor), sum.exponent),
-            sum.credits,
-            amount(i128::from(sum.credits_minor), sum.exponent),
-        )?;
-    }
-    for total in &report.control_totals {
-        let sign = if total.proven { "=" } else { "unproven, the file states" };
-        writeln!(err, "  {}: {} {sign} {}", total.name, total.seen, total.claimed)?;
-    }
-    for warning in &report.warnings {
-        writeln!(err, "  warning: {warning}")?;
-    }
-    let (records, rejects) = (report.records, report.rejects);
-    writeln!(err, "{}: {records} records, {rejects} of them rejected", report.verdict)?;
-    match &report.reason {
-        Some(reason) => writeln!(err, "reason: {reason}"),
-        None => Ok(()),
     }
 }
