@@ -1,14 +1,16 @@
 //! `batchless accounts [show]`: balances, a row for each account and currency.
 
+mod number;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
-use anyhow::{Context, bail};
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use processors::account::{Account, AccountName, Balance};
 use processors::store::{Store as _, View as _};
+use schemas::Currency;
 use schemas::outcome::Outcome;
-use schemas::{AccountText, Currency};
 use serde::Serialize;
 
 use super::books::{Books, BooksFlags, block_on};
@@ -18,8 +20,11 @@ use crate::output::{self, Column, Output, Row, amount};
 /// Accounts read at once.
 const PAGE: usize = 4_096;
 
-/// How many rows a table shows unless more are asked for: a screen or two.
+/// How many accounts a table shows unless more are asked for: a screen or two.
 const ROWS_SHOWN: usize = 100;
+
+/// How many outcomes `show` walks back unless more are asked for: a screen.
+const POSTINGS_SHOWN: usize = 20;
 
 /// What `accounts` is told.
 #[derive(Args, Debug)]
@@ -28,9 +33,9 @@ pub(crate) struct AccountsFlags {
     what: Option<AccountsCommand>,
     #[command(flatten)]
     books: BooksFlags,
-    /// Show at most so many rows of the table; the sums are of all.
-    #[arg(long, value_name = "N", default_value_t = ROWS_SHOWN)]
-    limit: usize,
+    /// Show at most so many rows of a table, the sums are of all [default: 100; postings: 20]
+    #[arg(long, global = true, value_name = "N")]
+    limit: Option<usize>,
 }
 
 /// Which of them.
@@ -43,8 +48,6 @@ enum AccountsCommand {
         /// Its number, as card:<digits> or ach:<routing number>:<account number>.
         #[arg(long, value_name = "SCHEME:NUMBER", conflicts_with = "account")]
         number: Option<String>,
-        #[command(flatten)]
-        books: BooksFlags,
     },
 }
 
@@ -160,25 +163,30 @@ pub(crate) fn add(sums: &mut BalanceSums, account: &Account) -> anyhow::Result<(
 pub(crate) fn run(flags: &AccountsFlags) -> Result<Ending, Failure> {
     match &flags.what {
         None => list(flags),
-        Some(AccountsCommand::Show { account, number, books }) => {
-            let open = Books::open(books)?;
+        Some(AccountsCommand::Show { account, number }) => {
+            let books = Books::open(&flags.books)?;
             let id = match (account, number) {
-                (Some(account), None) => account.clone(),
-                (None, Some(number)) => token(&open, number).map_err(Failure::Usage)?,
+                (Some(account), None) => number::id(account).map_err(Failure::Usage)?.to_owned(),
+                (None, Some(number)) => {
+                    let text = number::canonical(number).map_err(Failure::Usage)?;
+                    let account = books.key()?.account(&text);
+                    account.context("--number: expected a scheme that accounts have")?.to_string()
+                }
                 _ => {
                     return Err(Failure::Usage(anyhow::anyhow!(
                         "give an account's id, or its number with --number"
                     )));
                 }
             };
-            block_on(show(&open, &id, books.output))?;
+            let limit = flags.limit.unwrap_or(POSTINGS_SHOWN);
+            block_on(show(&books, &id, limit, flags.books.output))?;
             Ok(Ending::Well)
         }
     }
 }
 
 /// One account, and for people its newest postings.
-async fn show(books: &Books, id: &str, output: Output) -> anyhow::Result<()> {
+async fn show(books: &Books, id: &str, limit: usize, output: Output) -> anyhow::Result<()> {
     let name = AccountName::from_text(id);
     let mut view = books.store()?.view().await?;
     for row in view.shards().await? {
@@ -187,17 +195,13 @@ async fn show(books: &Books, id: &str, output: Output) -> anyhow::Result<()> {
         if output == Output::Json {
             return Ok(());
         }
-        let found =
-            processors::verify::postings(&mut view, row.shard, &account, POSTINGS_SHOWN).await?;
-        super::print(&format!("\nnewest postings, at most {POSTINGS_SHOWN}\n"))?;
+        let found = processors::verify::postings(&mut view, row.shard, &account, limit).await?;
+        super::print(&format!("\nnewest postings, at most {limit}\n"))?;
         let postings: Vec<Posting> = found.iter().flat_map(|o| postings_of(o, id)).collect();
         return output::print_rows(output, &postings);
     }
     bail!("no account {id}; is it of this ledger?")
 }
-
-/// How many outcomes `show` walks back: a screen.
-const POSTINGS_SHOWN: usize = 20;
 
 /// A posting on one account, as people see it.
 #[derive(Serialize)]
@@ -239,24 +243,9 @@ fn postings_of<'a>(outcome: &'a Outcome, account: &'a str) -> impl Iterator<Item
     })
 }
 
-/// The id of the account with this number.
-fn token(books: &Books, number: &str) -> anyhow::Result<String> {
-    // The number is not repeated: what is typed wrong may still be one.
-    let Some((scheme, rest)) = number.split_once(':') else {
-        bail!(
-            "--number: expected a scheme before a colon, as card:<digits> or ach:<routing>:<number>"
-        );
-    };
-    let mut text = AccountText::new();
-    text.begin(scheme);
-    text.push_str(rest.trim());
-    let account = books.key()?.account(&text);
-    let account = account.context("--number: expected a scheme of one to eight small letters")?;
-    Ok(account.to_string())
-}
-
 fn list(flags: &AccountsFlags) -> Result<Ending, Failure> {
     let books = Books::open(&flags.books)?;
+    let limit = flags.limit.unwrap_or(ROWS_SHOWN);
     let mut sums = BalanceSums::new();
     let mut shown = Vec::new();
     let mut count = 0_usize;
@@ -269,7 +258,7 @@ fn list(flags: &AccountsFlags) -> Result<Ending, Failure> {
             if json {
                 serde_json::to_writer(&mut out, &row)?;
                 out.write_all(b"\n")?;
-            } else if shown.len() < flags.limit {
+            } else if shown.len() < limit {
                 shown.push(row);
             }
         }

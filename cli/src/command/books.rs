@@ -8,7 +8,8 @@ use anyhow::{Context, bail};
 use clap::Args;
 use ingest::roll::Roll;
 use processors::store::sqlite::SqliteStore;
-use schemas::file::File;
+use schemas::arrival::{Arrival, ArrivalState};
+use schemas::file::{File, FileState};
 use schemas::{AccountKey, FileId, Topic};
 use topic::embedded::EmbeddedLog;
 use topic::{Log as _, Received};
@@ -21,13 +22,15 @@ use crate::output::Output;
 const READ_BYTES: usize = 4 << 20;
 
 /// Which ledger, and how to print.
+///
+/// Global, so that they hold before and behind `show` alike: there is one place where they are.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct BooksFlags {
     /// The data directory [default: data]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// How to print.
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(long, global = true, value_enum, default_value = "table")]
     pub(crate) output: Output,
 }
 
@@ -108,22 +111,32 @@ impl Books {
         Ok(roll)
     }
 
-    /// The files that `wanted` names: an id or its beginning, or the end of an object's name.
+    /// What `wanted` names: an id or its beginning, or the end of an object's name; every file
+    /// where it names none.
     ///
     /// # Errors
     ///
-    /// Where there is none.
-    pub(crate) async fn files(
-        &self,
-        wanted: Option<&str>,
-    ) -> anyhow::Result<BTreeMap<FileId, File>> {
-        let mut files = self.roll().await?.files;
-        let Some(wanted) = wanted else { return Ok(files) };
+    /// Where nothing is called so.
+    pub(crate) async fn named(&self, wanted: Option<&str>) -> anyhow::Result<Named> {
+        let roll = self.roll().await?;
+        let mut files = roll.files;
+        let Some(wanted) = wanted else { return Ok(Named { files, aside: Vec::new() }) };
         files.retain(|file_id, file| is_named(wanted, Some(file_id), &file.object));
-        if files.is_empty() {
-            bail!("no file is called {wanted}; `batchless files` lists them");
+        let is_aside = |arrival: &Arrival| {
+            let file = arrival.file_id.and_then(|id| files.get(&id));
+            arrival.state.is_end()
+                && arrival.state != ArrivalState::VERIFIED
+                // What was held and is so no more has its rejects where a file has them.
+                && (arrival.state != ArrivalState::HELD
+                    || file.is_none_or(|file| file.state == FileState::HELD))
+        };
+        let named = |arrival: &Arrival| is_named(wanted, arrival.file_id.as_ref(), &arrival.object);
+        let mut aside: Vec<Arrival> = roll.arrivals.into_values().collect();
+        aside.retain(|arrival| named(arrival) && is_aside(arrival));
+        if files.is_empty() && aside.is_empty() {
+            return Err(not_called(wanted));
         }
-        Ok(files)
+        Ok(Named { files, aside })
     }
 
     /// The one file that `wanted` names.
@@ -132,10 +145,11 @@ impl Books {
     ///
     /// Where there is none, or more than one.
     pub(crate) async fn file(&self, wanted: &str) -> anyhow::Result<File> {
-        let mut files = self.files(Some(wanted)).await?;
+        let Named { mut files, aside } = self.named(Some(wanted)).await?;
         let count = files.len();
-        match files.pop_first() {
-            Some((_, file)) if count == 1 => Ok(file),
+        match (files.pop_first(), aside.first()) {
+            (Some((_, file)), _) if count == 1 => Ok(file),
+            (None, Some(arrival)) => bail!("{}", why_aside(arrival)),
             _ => bail!("{count} files are called {wanted}; name one by its id"),
         }
     }
@@ -164,6 +178,27 @@ impl Books {
         }
         Ok(())
     }
+}
+
+/// What a name stands for.
+#[derive(Debug)]
+pub(crate) struct Named {
+    /// Files, which have events and rejects on topics.
+    pub(crate) files: BTreeMap<FileId, File>,
+    /// Objects of which nothing is published: refused, held, or a duplicate. The first records of
+    /// them that can't be read are in their rows only.
+    pub(crate) aside: Vec<Arrival>,
+}
+
+/// That nothing is called so.
+pub(crate) fn not_called(wanted: &str) -> anyhow::Error {
+    anyhow::anyhow!("no file is called {wanted}; `batchless files` lists them")
+}
+
+/// Why nothing of an object is published.
+pub(crate) fn why_aside(arrival: &Arrival) -> String {
+    let reason = arrival.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+    format!("{}: {}{reason}; nothing of it is published", arrival.object, arrival.state)
 }
 
 /// Whether `wanted` names this file or object.

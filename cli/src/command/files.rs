@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
 use ingest::roll::Roll;
-use schemas::arrival::{Arrival, Reason};
-use schemas::file::{ControlTotal, File};
+use schemas::arrival::{Arrival, ArrivalState, Reason};
+use schemas::file::{ControlTotal, File, FileState};
 use schemas::{Currency, FileId, Sums};
 use serde::Serialize;
 
-use super::books::{Books, BooksFlags, block_on, is_named};
+use super::books::{Books, BooksFlags, block_on, is_named, not_called};
+use super::parse::TOO_MANY_BAD_RECORDS;
 use super::{Ending, Failure};
 use crate::output::{self, Column, Row, amount};
 
@@ -29,8 +30,6 @@ enum FilesCommand {
     Show {
         /// Its name, or the beginning of its id.
         file: String,
-        #[command(flatten)]
-        books: BooksFlags,
     },
 }
 
@@ -78,6 +77,9 @@ impl From<&File> for FileRow {
         let sum =
             |of: fn(&schemas::file::Segment) -> i64| file.segments.iter().map(of).sum::<i64>();
         let (verdict, published) = (&file.verdict, &file.checkpoint);
+        // Nothing of a held file is published: what can't be read is known from its verdict.
+        let unread =
+            if file.state == FileState::HELD { verdict.rejects } else { published.rejected };
         Self {
             file_id: Some(file.file_id),
             feed: file.feed.clone(),
@@ -89,7 +91,7 @@ impl From<&File> for FileRow {
             published: published.published,
             applied: sum(|segment| segment.applied),
             // Those that can't be read, and those that can't be applied.
-            rejected: published.rejected + sum(|segment| segment.rejected),
+            rejected: unread + sum(|segment| segment.rejected),
             reversed: sum(|segment| segment.reversed),
             duplicates_recognised: sum(|segment| segment.duplicates),
             totals: totals(&verdict.sums),
@@ -110,13 +112,26 @@ impl From<&Arrival> for FileRow {
             records: arrival.records,
             published: 0,
             applied: 0,
-            rejected: 0,
+            rejected: unread(arrival),
             reversed: 0,
             duplicates_recognised: 0,
             totals: Vec::new(),
             control_totals: Vec::new(),
         }
     }
+}
+
+/// How many records of an object that became no file can't be read. Where they are too many its
+/// reason has the number; else its row has the first ten. Those of a duplicate are counted with
+/// the file that it repeats.
+fn unread(arrival: &Arrival) -> i64 {
+    if arrival.state == ArrivalState::DUPLICATE {
+        return 0;
+    }
+    let named = i64::try_from(arrival.rejects.len()).unwrap_or(i64::MAX);
+    let reason = arrival.reason.as_ref().filter(|reason| reason.code == TOO_MANY_BAD_RECORDS);
+    let counted = reason.and_then(|reason| reason.found.as_ref()?.parse().ok());
+    counted.unwrap_or(named)
 }
 
 impl Row for FileRow {
@@ -173,10 +188,8 @@ pub(crate) fn rows(roll: &Roll) -> Vec<FileRow> {
 }
 
 pub(crate) fn run(flags: &FilesFlags) -> Result<Ending, Failure> {
-    let (books, wanted) = match &flags.what {
-        Some(FilesCommand::Show { file, books }) => (books, Some(file.as_str())),
-        None => (&flags.books, None),
-    };
+    let books = &flags.books;
+    let wanted = flags.what.as_ref().map(|FilesCommand::Show { file }| file.as_str());
     let open = Books::open(books)?;
     let roll = block_on(open.roll())?;
     let mut rows = rows(&roll);
@@ -186,9 +199,7 @@ pub(crate) fn run(flags: &FilesFlags) -> Result<Ending, Failure> {
     };
     rows.retain(|row| is_named(wanted, row.file_id.as_ref(), &row.name));
     if rows.is_empty() {
-        return Err(
-            anyhow::anyhow!("no file is called {wanted}; `batchless files` lists them").into()
-        );
+        return Err(not_called(wanted).into());
     }
     if books.output == output::Output::Json {
         output::print_rows(books.output, &rows)?;
@@ -240,7 +251,9 @@ fn show(row: &FileRow, roll: &Roll) -> String {
         lines.push(("arrived", changed.0));
         lines.push(("changed", changed.1));
     }
+    // The newest object of that name may be another one than this file's.
     let arrival = roll.arrivals.get(&(row.feed.clone(), row.name.clone()));
+    let arrival = arrival.filter(|arrival| arrival.file_id == row.file_id);
     for reject in arrival.iter().flat_map(|arrival| &arrival.rejects) {
         lines.push(("rejected", reject.to_string()));
     }

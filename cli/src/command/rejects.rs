@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use clap::{Args, Subcommand};
 use processors::store::{Store as _, View as _};
+use schemas::arrival::{Arrival, Reason};
 use schemas::codec::{Codec, EventType};
 use schemas::file::File;
 use schemas::outcome::{Outcome, OutcomeKind};
@@ -11,7 +12,7 @@ use schemas::{FileId, RecordRejected, Topic};
 use serde::Serialize;
 use topic::Log as _;
 
-use super::books::{Books, BooksFlags, block_on};
+use super::books::{Books, BooksFlags, Named, block_on, why_aside};
 use super::{Ending, Failure};
 use crate::output::{self, Column, Output, Row};
 
@@ -34,15 +35,14 @@ enum RejectsCommand {
     Show {
         /// Its name, or the beginning of its id.
         file: String,
-        #[command(flatten)]
-        books: BooksFlags,
     },
 }
 
 /// A reject as it prints. The keys are a contract.
 #[derive(Debug, Serialize)]
 pub(crate) struct RejectRow {
-    pub(crate) file_id: FileId,
+    /// None where it is of an object that became no file.
+    pub(crate) file_id: Option<FileId>,
     pub(crate) index: i64,
     /// None where the record was read and could not be applied.
     pub(crate) byte_offset: Option<i64>,
@@ -51,6 +51,8 @@ pub(crate) struct RejectRow {
     pub(crate) field: Option<String>,
     pub(crate) expected: Option<String>,
     pub(crate) found: Option<String>,
+    /// Why a record could not be applied, in a sentence; none where it could not be read.
+    pub(crate) detail: Option<String>,
 }
 
 impl Row for RejectRow {
@@ -67,13 +69,15 @@ impl Row for RejectRow {
     fn cells(&self) -> Vec<String> {
         let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         vec![
-            self.file_id.to_string().chars().take(12).collect(),
+            self.file_id
+                .map_or_else(|| "-".to_owned(), |id| id.to_string().chars().take(12).collect()),
             self.index.to_string(),
             self.byte_offset.map_or_else(|| "-".to_owned(), |offset| offset.to_string()),
             self.reason.clone(),
             text(&self.field),
             text(&self.expected),
-            text(&self.found),
+            // For people the sentence says more than the code.
+            text(if self.detail.is_some() { &self.detail } else { &self.found }),
         ]
     }
 }
@@ -81,7 +85,7 @@ impl Row for RejectRow {
 impl From<RecordRejected> for RejectRow {
     fn from(rejected: RecordRejected) -> Self {
         Self {
-            file_id: rejected.file_id,
+            file_id: Some(rejected.file_id),
             index: rejected.index,
             byte_offset: Some(rejected.byte_offset),
             line: rejected.line,
@@ -89,17 +93,32 @@ impl From<RecordRejected> for RejectRow {
             field: Some(rejected.field),
             expected: Some(rejected.expected),
             found: Some(rejected.found),
+            detail: None,
+        }
+    }
+}
+
+impl RejectRow {
+    /// Of an object of which nothing is published.
+    fn unpublished(arrival: &Arrival, reject: &Reason) -> Self {
+        Self {
+            file_id: arrival.file_id,
+            index: reject.index.unwrap_or_default(),
+            byte_offset: reject.byte_offset,
+            line: reject.line,
+            reason: reject.code.clone(),
+            field: reject.field.clone(),
+            expected: reject.expected.clone(),
+            found: reject.found.clone(),
+            detail: None,
         }
     }
 }
 
 pub(crate) fn run(flags: &RejectsFlags) -> Result<Ending, Failure> {
-    let (books, wanted) = match &flags.what {
-        Some(RejectsCommand::Show { file, books }) => (books, Some(file.as_str())),
-        None => (&flags.books, None),
-    };
-    let open = Books::open(books)?;
-    block_on(print(&open, wanted, books.output))?;
+    let wanted = flags.what.as_ref().map(|RejectsCommand::Show { file }| file.as_str());
+    let books = Books::open(&flags.books)?;
+    block_on(print(&books, wanted, flags.books.output))?;
     Ok(Ending::Well)
 }
 
@@ -137,7 +156,7 @@ async fn each(
     wanted: Option<&str>,
     mut take: impl FnMut(RejectRow) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let files = books.files(wanted).await?;
+    let Named { files, aside } = books.named(wanted).await?;
     let codec = Codec::built_in();
     for partition in 0..books.log()?.partitions(Topic::Rejects) {
         books
@@ -153,6 +172,12 @@ async fn each(
     }
     for file in files.values() {
         not_applied(books, file, &mut take).await?;
+    }
+    for arrival in &aside {
+        writeln!(std::io::stderr(), "{}", why_aside(arrival))?;
+        for reject in &arrival.rejects {
+            take(RejectRow::unpublished(arrival, reject))?;
+        }
     }
     Ok(())
 }
@@ -172,14 +197,15 @@ async fn not_applied(
                 return Ok(());
             }
             take(RejectRow {
-                file_id: file.file_id,
+                file_id: Some(file.file_id),
                 index: outcome.index.unwrap_or_default(),
                 byte_offset: None,
                 line: None,
-                reason: outcome.reason.unwrap_or_default(),
+                reason: outcome.reason.clone().unwrap_or_default(),
                 field: None,
                 expected: None,
-                found: outcome.detail,
+                found: outcome.reason,
+                detail: outcome.detail,
             })
         },
     )

@@ -2,10 +2,12 @@
 //! checked from the topics and the store.
 
 use std::collections::HashMap;
+use std::io::Write as _;
 
 use anyhow::Context;
 use clap::Args;
 use processors::store::{ShardRow, Store as _, View as _};
+use schemas::arrival::{Arrival, ArrivalState};
 use schemas::codec::{Codec, EventType};
 use schemas::file::{File, FileState};
 use schemas::ledger::Ledger;
@@ -15,7 +17,7 @@ use serde::Serialize;
 use topic::Log as _;
 
 use super::accounts;
-use super::books::{Books, BooksFlags, block_on};
+use super::books::{Books, BooksFlags, Named, block_on, why_aside};
 use super::{Ending, Failure};
 use crate::output::{self, Column, Output, Row};
 
@@ -92,8 +94,12 @@ fn print_table(checks: &[CheckRow]) -> anyhow::Result<()> {
 /// Where the log or the store can't be read.
 pub(crate) async fn checks(books: &Books, wanted: Option<&str>) -> anyhow::Result<Vec<CheckRow>> {
     let mut checks = Checks::default();
-    for file in books.files(wanted).await?.values() {
+    let Named { files, aside } = books.named(wanted).await?;
+    for file in files.values() {
         check_file(books, file, &mut checks).await?;
+    }
+    for arrival in &aside {
+        check_aside(arrival, &mut checks)?;
     }
     if wanted.is_none() {
         let mut view = books.store()?.view().await?;
@@ -104,6 +110,18 @@ pub(crate) async fn checks(books: &Books, wanted: Option<&str>) -> anyhow::Resul
         check_postings(books, &mut checks).await?;
     }
     Ok(checks.0)
+}
+
+/// An object of which nothing is published: why, and the first of its records that can't be read.
+fn check_aside(arrival: &Arrival, checks: &mut Checks) -> anyhow::Result<()> {
+    // A duplicate is as it should be, and a held file has its own checks.
+    let ok = arrival.state != ArrivalState::REFUSED;
+    let check = format!("{}: state of the object", arrival.object);
+    checks.add(check, ok, "not refused".to_owned(), why_aside(arrival));
+    for reject in &arrival.rejects {
+        writeln!(std::io::stderr(), "rejected: {reject}")?;
+    }
+    Ok(())
 }
 
 /// A file: what it states, what was published, what the shards did.
@@ -273,7 +291,8 @@ impl Posted {
 
     fn add(&mut self, outcome: &Outcome) -> anyhow::Result<()> {
         let mut sums: HashMap<(Currency, i32), i128> = HashMap::new();
-        for leg in &outcome.legs {
+        // A leg of no amount tells an account's state, and moves no counter.
+        for leg in outcome.legs.iter().filter(|leg| leg.amount_minor != 0) {
             let key = (leg.account.clone(), leg.currency, leg.exponent);
             let counters = self.counters.entry(key).or_default();
             let sum = sums.entry((leg.currency, leg.exponent)).or_default();
@@ -288,5 +307,28 @@ impl Posted {
         }
         self.unbalanced += usize::from(sums.values().any(|sum| *sum != 0));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A leg that only tells an account's state is no balance that the store lacks.
+    #[test]
+    fn a_leg_of_no_amount_moves_no_counter() {
+        let outcome: Outcome = serde_json::from_value(serde_json::json!({
+            "shard": 0, "number": 0, "kind": "changed", "source_offset": 0, "direction": "none",
+            "amount_minor": 0, "exponent": 0, "legs": [{
+                "account": "clearing:ach#0", "owner": "house", "state": "frozen",
+                "direction": "none", "amount_minor": 0, "currency": "XXX", "exponent": 0,
+                "debits_minor": 0, "credits_minor": 0, "version": 0,
+            }],
+        }))
+        .unwrap();
+        let mut posted = Posted::default();
+        posted.add(&outcome).unwrap();
+        assert!(posted.counters.is_empty(), "{posted:?}");
+        assert_eq!(posted.unbalanced, 0);
     }
 }

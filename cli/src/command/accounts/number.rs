@@ -1,0 +1,148 @@
+//! What a user may type to name an account: its id, or its number.
+//!
+//! Nothing of it is repeated in an error: what is typed wrong may still be a number.
+
+use anyhow::bail;
+use schemas::{AccountId, AccountText};
+
+/// A card number, as ISO 7812 has it and the readers take it.
+const CARD_DIGITS: std::ops::RangeInclusive<usize> = 8..=19;
+
+/// The longest account number of the ACH formats: the field of an international entry.
+const ACH_NUMBER_LENGTH_MAX: usize = 35;
+
+/// The text, where it can be an account's id: a scheme and a token, or the name of a house account
+/// such as `clearing:ach#7`.
+///
+/// # Errors
+///
+/// Where it can be neither.
+pub(crate) fn id(typed: &str) -> anyhow::Result<&str> {
+    if typed.parse::<AccountId>().is_ok() || is_house(typed) {
+        return Ok(typed);
+    }
+    bail!(
+        "expected an account's id: card: or ach: and 32 hexadecimal digits, or the name of a house \
+         account such as clearing:ach#7; for a number use --number"
+    )
+}
+
+fn is_house(typed: &str) -> bool {
+    let is_word = |text: &str| {
+        let is_letter = |byte: u8| byte.is_ascii_lowercase() || b"-_".contains(&byte);
+        !text.is_empty() && text.bytes().all(is_letter)
+    };
+    let Some((party, (network, shard))) =
+        typed.split_once(':').and_then(|(party, rest)| Some((party, rest.split_once('#')?)))
+    else {
+        return false;
+    };
+    // No ledger has more than 1024 shards: a longer number is none of a shard.
+    is_word(party) && is_word(network) && shard.len() <= 4 && shard.parse::<u16>().is_ok()
+}
+
+/// The canonical text of a number, as the readers of the formats make it.
+///
+/// # Errors
+///
+/// Where it is none that a file could have.
+pub(crate) fn canonical(typed: &str) -> anyhow::Result<AccountText> {
+    let Some((scheme, number)) = typed.split_once(':') else {
+        bail!("--number: expected card:<digits> or ach:<routing number>:<number>, found no colon");
+    };
+    let mut text = AccountText::new();
+    text.begin(scheme);
+    match scheme {
+        "card" => text.push_str(card(number)?),
+        "ach" => {
+            let (routing, number) = ach(number)?;
+            text.push_str(routing);
+            text.push_str(":");
+            text.push_str(number);
+        }
+        _ => bail!("--number: expected the scheme card or ach before the colon, found another"),
+    }
+    Ok(text)
+}
+
+fn card(typed: &str) -> anyhow::Result<&str> {
+    let number = typed.trim();
+    if !CARD_DIGITS.contains(&number.len()) || !is_digits(number) {
+        bail!("--number: expected card: and 8 to 19 digits without blanks, found another text");
+    }
+    Ok(number)
+}
+
+fn ach(typed: &str) -> anyhow::Result<(&str, &str)> {
+    let Some((routing, number)) = typed.split_once(':') else {
+        bail!("--number: expected ach:<routing number>:<number>, found one colon only");
+    };
+    let (routing, number) = (routing.trim(), number.trim_matches(' '));
+    if routing.len() != 9 || !is_digits(routing) {
+        bail!("--number: expected a routing number of 9 digits, found another text");
+    }
+    // Weights 3, 7, 1 over all nine digits, the check digit included, add up to whole tens.
+    let weighted = routing.bytes().zip([3, 7, 1].into_iter().cycle());
+    let sum: u32 = weighted.map(|(digit, weight)| u32::from(digit - b'0') * weight).sum();
+    if !sum.is_multiple_of(10) {
+        bail!("--number: expected a routing number whose check digit is right, found another");
+    }
+    let is_printable = number.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if !(1..=ACH_NUMBER_LENGTH_MAX).contains(&number.len()) || !is_printable {
+        bail!(
+            "--number: expected an account number of 1 to {ACH_NUMBER_LENGTH_MAX} printable \
+             characters, found another text"
+        );
+    }
+    Ok((routing, number))
+}
+
+fn is_digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_written_as_the_readers_write_it() {
+        for (typed, expected) in [
+            ("card:5413330089010012", Some("card:5413330089010012")),
+            ("card: 5413330089010012 ", Some("card:5413330089010012")),
+            ("card:5413 3300 8901 0012", None),
+            ("card:1234567", None),
+            ("card:12345678901234567890", None),
+            ("ach:990000660:1000000005", Some("ach:990000660:1000000005")),
+            ("ach:990000660: 0010 5 ", Some("ach:990000660:0010 5")),
+            ("ach:990000661:1000000005", None),
+            ("ach:99000066:1000000005", None),
+            ("ach:990000660:", None),
+            ("ach:990000660", None),
+            ("cart:5413330089010012", None),
+            ("5413330089010012", None),
+        ] {
+            let found = canonical(typed);
+            assert_eq!(found.as_ref().ok().map(AccountText::reveal), expected, "{typed}");
+            if let Err(error) = found {
+                assert!(!error.to_string().contains("54133"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_id_is_a_token_or_a_house_account() {
+        let token = format!("card:{}", "5f".repeat(16));
+        for (typed, is_id) in [
+            (token.as_str(), true),
+            ("clearing:ach#7", true),
+            ("fees:mastercard#1023", true),
+            ("card:4111111111111111", false),
+            ("clearing:ach#4111111111111111", false),
+            ("ach:990000660:1000000005", false),
+            ("1000000005", false),
+        ] {
+            assert_eq!(id(typed).is_ok(), is_id, "{typed}");
+        }
+    }
+}
