@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Threads for work that blocks: reading, packing, splitting. Each keeps memory of its own, and
 /// more of them than this only wait for the cores.
-const BLOCKING_THREADS: usize = 6;
+const BLOCKING_THREADS: usize = 4;
 
 /// What `run` is told.
 #[derive(Args, Debug)]

@@ -30,10 +30,10 @@ const LAYOUT: i32 = 1;
 /// each time.
 const WAL_PAGES: i64 = 16_384;
 
-/// Page cache of the writer: 8 MiB, of a reader: 2 MiB. It holds the inner pages of the trees, and
+/// Page cache of the writer: 8 MiB, of a reader: 1 MiB. It holds the inner pages of the trees, and
 /// the system's cache holds the rest: memory stays flat.
 const WRITER_CACHE_KIB: i64 = 8_192;
-const READER_CACHE_KIB: i64 = 2_048;
+const READER_CACHE_KIB: i64 = 1_024;
 
 /// How long a lock that another process holds is waited for, before the caller backs off.
 const BUSY_MS_MAX: u64 = 5_000;

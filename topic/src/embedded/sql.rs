@@ -68,8 +68,13 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "cell_size_check", true)?;
+    // Batches are read once and in order: pages that are kept help nobody.
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     Ok(connection)
 }
+
+/// Page cache of a reader, in KiB.
+const READER_CACHE_KIB: i64 = 256;
 
 /// What a database says of itself: its application, its format, and whether it is empty.
 pub(super) struct Identity {
