@@ -45,6 +45,9 @@ use super::{
 /// More logical files in one object than this is no clearing file: the bound of what is kept of it.
 const LOGICAL_FILES_MAX: i64 = 1_000;
 
+/// A file ID has 25 characters; all of an object's are kept, so none may be of any length.
+const FILE_ID_BYTES_MAX: usize = 64;
+
 /// A reader of IPM files.
 #[derive(Clone, Debug)]
 pub(super) struct Ipm {

@@ -40,6 +40,9 @@ use super::{
 
 pub(crate) use self::entry::routing_check_digit;
 
+/// What some editors write in front of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// More warnings of one file are counted, not kept.
 const WARNINGS_MAX: usize = 20;
 
@@ -77,7 +80,7 @@ impl FormatReader for Nacha {
 
     fn detect(first: &[u8]) -> Option<Detected> {
         [Encoding::Ascii, Encoding::Cp500].into_iter().find_map(|encoding| {
-            let cutter = Cutter { cut: Cut::of(first, encoding), encoding, bytes_max: first.len() };
+            let cutter = Cutter { cut: Cut::of(first, encoding), encoding, bytes_max: usize::MAX };
             let Ok(Next::Line(line)) = cutter.next(first, true) else { return None };
             let is_header = file_header::RECORD_TYPE.of(&line.text) == b"1"
                 && file_header::RECORD_SIZE.of(&line.text) == b"094"
@@ -87,8 +90,9 @@ impl FormatReader for Nacha {
     }
 
     fn resembles(first: &[u8]) -> Option<Detected> {
+        let first = first.strip_prefix(BYTE_ORDER_MARK).unwrap_or(first);
         [Encoding::Ascii, Encoding::Cp500].into_iter().find_map(|encoding| {
-            let cutter = Cutter { cut: Cut::of(first, encoding), encoding, bytes_max: first.len() };
+            let cutter = Cutter { cut: Cut::of(first, encoding), encoding, bytes_max: usize::MAX };
             let Ok(Next::Line(line)) = cutter.next(first, true) else { return None };
             let detected = Detected { format: Self::NAME, encoding, framing: Framing::Auto };
             begins_a_record(&line.text).then_some(detected)

@@ -207,6 +207,16 @@ fn several_logical_files_are_one_file_with_totals_each() {
     assert_eq!(whole.summary.identifiers, [&FILE_ID[7..], &NEXT_ID[7..]]);
 }
 
+#[test]
+fn a_file_id_has_a_length() {
+    let long = format!("0105065{:065}", 1);
+    let header = message("1644", &[(24, "697"), (48, &format!("072{long}")), (71, "00000001")]);
+    assert_eq!(
+        last(&issuer(), &vbs(&[header, purchase(&[]), trailer(12_345, 3)])),
+        "refused: record 0, byte 0, PDS 0105 file ID: file id length: expected at most 64 characters, found 65"
+    );
+}
+
 /// The same logical file twice, or two under one identifier, would be posted twice.
 #[test]
 fn a_file_id_that_comes_twice_in_an_object_is_refused() {

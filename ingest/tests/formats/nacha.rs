@@ -1,6 +1,6 @@
 //! NACHA: one line a case.
 
-use ingest::format::Encoding;
+use ingest::format::{Encoding, detect};
 
 use crate::whole::{read, settings, text};
 
@@ -240,6 +240,21 @@ refuses! {
     a_byte_order_mark: |file| format!("\u{feff}{file}") => "refused: record 0, line 1, byte 0, file header: record type: file header missing: expected a file header (1) as the first record, found a byte order mark (EF BB BF)";
     no_bytes: |_| String::new() => "refused: empty: expected a nacha file, found no bytes";
     a_json: |_| String::from("{\"a\": 1}") => "refused: record 0, line 1, byte 0, file header: record type: file header missing: expected a file header (1) as the first record, found another record";
+}
+
+#[test]
+fn what_resembles_a_file_is_told_from_what_does_not() {
+    let whole = file("200", "PPD", "X", &[entry("22", 5, &[])]);
+    let from = |line: usize| whole.lines().skip(line).collect::<Vec<_>>().join("\n");
+    let detected = |content: &str| detect(content.as_bytes()).map(|found| found.format);
+    for line in 0..5 {
+        assert_eq!(detected(&from(line)), Some("nacha"), "from line {line}");
+        let marked = format!("\u{feff}{}", from(line));
+        assert_eq!(detected(&marked), Some("nacha"), "from line {line}, marked");
+    }
+    for other in ["", "hello, bank", "5 apples", "622 rue de la Paix", "{\"a\": 1}", "9,9,9"] {
+        assert_eq!(detected(other), None, "{other}");
+    }
 }
 
 #[test]

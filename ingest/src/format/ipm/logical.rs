@@ -5,7 +5,7 @@ use schemas::file::ControlTotal;
 
 use super::elements::{self, Fault};
 use super::subelements::Subelements;
-use super::{Ipm, LOGICAL_FILES_MAX, Logical};
+use super::{FILE_ID_BYTES_MAX, Ipm, LOGICAL_FILES_MAX, Logical};
 use crate::format::layout::{masked, number, trim};
 use crate::format::{Refusal, Summary};
 
@@ -24,6 +24,11 @@ impl Ipm {
             }
             if identifier.is_empty() {
                 return Err(field("file_id_missing", "PDS 0105 file ID", "a file ID", "none"));
+            }
+            if id.len() > FILE_ID_BYTES_MAX {
+                let expected = format!("at most {FILE_ID_BYTES_MAX} characters");
+                let found = id.len().to_string();
+                return Err(field("file_id_length", "PDS 0105 file ID", &expected, &found));
             }
             if sequence != Some(1) {
                 let found = sequence.map_or(String::from("none"), |number| number.to_string());

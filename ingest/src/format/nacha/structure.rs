@@ -3,12 +3,12 @@
 use schemas::Date;
 use schemas::arrival::Reason;
 
-use super::Nacha;
 use super::codes::{self, Form6};
 use super::entry::BatchHeader;
 use super::layout::{batch_control, batch_header, file_control, file_header, iat_batch_header};
 use super::line::{LENGTH, Line};
 use super::totals::{self, Totals, refusal};
+use super::{BYTE_ORDER_MARK, Nacha};
 use crate::format::layout::{Column, number, shown, trim};
 use crate::format::{Refusal, Summary};
 
@@ -292,8 +292,6 @@ fn header_refusal(record: &str, field: &str, expected: &str, found: &[u8]) -> Re
     refusal("field", &format!("{record}: {field}"), expected, shown(trim(found)))
 }
 
-/// What some editors write in front of UTF-8.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// What DOS wrote behind the end of a text.
 const END_OF_TEXT: u8 = 0x1a;
 
