@@ -202,6 +202,7 @@ fn exit_codes_tell_usage_from_failure() {
             "expected one of ach, cards",
         ),
         (&["parse", "demo/ach/torn.ach", "--feed", "ach"], 2, "--data"),
+        (&["parse", "-", "--data", "demo/data"], 2, "standard input is there once"),
         (&["demo", "--keep", "demo"], 2, "demo is there already"),
         (&["run", "--once"], 2, "no feed is configured"),
         (

@@ -87,6 +87,10 @@ enum ParseOutput {
 }
 
 pub(crate) fn run(flags: &ParseFlags) -> Result<Ending, Failure> {
+    if flags.data.is_some() && flags.file == Path::new("-") {
+        let why = "--data: the file is read twice, and standard input is there once; give a file";
+        return Err(Failure::Usage(anyhow::anyhow!(why)));
+    }
     let rules = Rules::new(flags).map_err(Failure::Usage)?;
     let mut content = Content::open(&flags.file, rules.limits)?;
     let settings = rules.settings(flags, content.first()).map_err(Failure::Usage)?;
