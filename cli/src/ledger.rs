@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use processors::store::{Store as _, View as _};
 use processors::store::sqlite::SqliteStore;
+use processors::store::{Store as _, View as _};
 use schemas::codec::{Codec, Event as _, EventType};
 use schemas::ledger::Ledger;
 use schemas::{AccountKey, Timestamp, Topic};
