@@ -21,3 +21,4 @@ mod cuts;
 mod stopped;
 mod private;
 mod trouble;
+mod memory;
