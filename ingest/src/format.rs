@@ -196,7 +196,8 @@ impl Reader {
         Ok(Self { inner: Inner::resume(settings, state)?, settings: settings.clone() })
     }
 
-    /// Where it stands: JSON of a plain value of a few hundred bytes, however long the content.
+    /// Where it stands: JSON of a plain value of a few hundred bytes, however long the content; of
+    /// IPM some more for each logical file.
     ///
     /// # Errors
     ///
