@@ -45,7 +45,7 @@ enum AccountsCommand {
     Show {
         /// Its id, such as card:5f0c… or clearing:ach#7.
         account: Option<String>,
-        /// Its number, as card:<digits> or ach:<routing number>:<account number>.
+        /// Its number: card:DIGITS, ach:ROUTING:NUMBER or merchant:ID.
         #[arg(long, value_name = "SCHEME:NUMBER", conflicts_with = "account")]
         number: Option<String>,
     },

@@ -11,6 +11,9 @@ const CARD_DIGITS: std::ops::RangeInclusive<usize> = 8..=19;
 /// The longest account number of the ACH formats: the field of an international entry.
 const ACH_NUMBER_LENGTH_MAX: usize = 35;
 
+/// The longest identity of a merchant: DE 42, the card acceptor ID.
+const MERCHANT_LENGTH_MAX: usize = 15;
+
 /// The text, where it can be an account's id: a scheme and a token, or the name of a house account
 /// such as `clearing:ach#7`.
 ///
@@ -22,7 +25,7 @@ pub(crate) fn id(typed: &str) -> anyhow::Result<&str> {
         return Ok(typed);
     }
     bail!(
-        "expected an account's id: card: or ach: and 32 hexadecimal digits, or the name of a house \
+        "expected an account's id: card:, ach: or merchant: and 32 hexadecimal digits, or the name of a house \
          account such as clearing:ach#7; for a number use --number"
     )
 }
@@ -48,7 +51,7 @@ fn is_house(typed: &str) -> bool {
 /// Where it is none that a file could have.
 pub(crate) fn canonical(typed: &str) -> anyhow::Result<AccountText> {
     let Some((scheme, number)) = typed.split_once(':') else {
-        bail!("--number: expected card:<digits> or ach:<routing number>:<number>, found no colon");
+        bail!("--number: expected card:DIGITS, ach:ROUTING:NUMBER or merchant:ID, found no colon");
     };
     let mut text = AccountText::new();
     text.begin(scheme);
@@ -60,7 +63,8 @@ pub(crate) fn canonical(typed: &str) -> anyhow::Result<AccountText> {
             text.push_str(":");
             text.push_str(number);
         }
-        _ => bail!("--number: expected the scheme card or ach before the colon, found another"),
+        "merchant" => text.push_str(printable(number, MERCHANT_LENGTH_MAX)?),
+        _ => bail!("--number: expected card, ach or merchant before the colon, found another"),
     }
     Ok(text)
 }
@@ -75,9 +79,9 @@ fn card(typed: &str) -> anyhow::Result<&str> {
 
 fn ach(typed: &str) -> anyhow::Result<(&str, &str)> {
     let Some((routing, number)) = typed.split_once(':') else {
-        bail!("--number: expected ach:<routing number>:<number>, found one colon only");
+        bail!("--number: expected ach:ROUTING:NUMBER, found one colon only");
     };
-    let (routing, number) = (routing.trim(), number.trim_matches(' '));
+    let routing = routing.trim();
     if routing.len() != 9 || !is_digits(routing) {
         bail!("--number: expected a routing number of 9 digits, found another text");
     }
@@ -87,14 +91,16 @@ fn ach(typed: &str) -> anyhow::Result<(&str, &str)> {
     if !sum.is_multiple_of(10) {
         bail!("--number: expected a routing number whose check digit is right, found another");
     }
+    Ok((routing, printable(number, ACH_NUMBER_LENGTH_MAX)?))
+}
+
+fn printable(typed: &str, length_max: usize) -> anyhow::Result<&str> {
+    let number = typed.trim_matches(' ');
     let is_printable = number.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    if !(1..=ACH_NUMBER_LENGTH_MAX).contains(&number.len()) || !is_printable {
-        bail!(
-            "--number: expected an account number of 1 to {ACH_NUMBER_LENGTH_MAX} printable \
-             characters, found another text"
-        );
+    if !(1..=length_max).contains(&number.len()) || !is_printable {
+        bail!("--number: expected 1 to {length_max} characters of ASCII, found another text");
     }
-    Ok((routing, number))
+    Ok(number)
 }
 
 fn is_digits(text: &str) -> bool {
@@ -119,6 +125,9 @@ mod tests {
             ("ach:99000066:1000000005", None),
             ("ach:990000660:", None),
             ("ach:990000660", None),
+            ("merchant: SHOP 1 ", Some("merchant:SHOP 1")),
+            ("merchant:1234567890123456", None),
+            ("merchant:", None),
             ("cart:5413330089010012", None),
             ("5413330089010012", None),
         ] {
