@@ -8,7 +8,7 @@ use crate::sender::{Clearing, Dice, Page, Sent};
 use crate::site::Site;
 
 /// How many cuts of each file.
-const CUTS: usize = 100;
+const CUTS: usize = 500;
 
 /// Cut copies of a file, of as many lengths as wanted from 0 to below `end`; among them the
 /// shortest and the longest.
