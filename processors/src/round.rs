@@ -16,9 +16,9 @@ use crate::outcome;
 use crate::store::{self, AccountRow, BalanceRow, Commit, OutcomeRow, ShardRow, Store};
 
 /// Events in a round at most. A round is what is lost and done again where a commit fails, and what
-/// the others on a shared disk wait for. A thousand of each shard make the sync of the disk small
+/// the others on a shared disk wait for. Five hundred of each shard make the sync of the disk small
 /// already; with all shards of a process at work, each thousand more is some tens of megabytes.
-pub const EVENTS_MAX: usize = 1_024;
+pub const EVENTS_MAX: usize = 512;
 
 /// A round that is applied in memory.
 #[derive(Clone, Debug)]

@@ -12,9 +12,9 @@ use crate::{
     Subscription,
 };
 
-/// How much a partition reader asks for at a time. About a thousand events: enough that the cost
+/// How much a partition reader asks for at a time. Some hundreds of events: enough that the cost
 /// of asking vanishes, little enough that sixteen shards' reads stay far below 100 MB.
-const READ_BYTES_MAX: usize = 256 << 10;
+const READ_BYTES_MAX: usize = 128 << 10;
 
 /// What a member needs of its log besides the contract.
 pub(crate) trait Source: Log {
