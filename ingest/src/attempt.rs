@@ -44,6 +44,13 @@ impl Failure {
     }
 }
 
+/// A task of ours that ended in the middle: a fault of this program, after which nothing it held
+/// goes on by itself.
+pub(crate) fn broken(what: &str, error: tokio::task::JoinError) -> topic::Error {
+    let what = format!("{what} ended in the middle; start again to go on, and report it");
+    topic::Error::Fatal { what, source: Some(Box::new(error)) }
+}
+
 /// Attempts to own until the work is done, which is when `cancel` is; `state` goes from attempt to
 /// attempt. While the token is not cancelled the partition is still ours.
 ///

@@ -21,13 +21,12 @@ use topic::{
     Writer, cloud_events,
 };
 
-use crate::attempt::{Error, Failure, until_done};
+use crate::attempt::{Error, Failure, broken, until_done};
 use crate::fair::Waiting;
 use crate::feed::Config;
 use crate::format::revision;
 use crate::split::{Chunk, Plan, Split};
 use crate::splitter::{Failed, Produced, Splitter};
-use crate::watch::broken;
 
 mod command;
 

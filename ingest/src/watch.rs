@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use topic::{Batch, Log, Message, MessageSet, ReaderOf, Received, Writer, cloud_events};
 
-use crate::attempt::{Error, Failure, until_done};
+use crate::attempt::{Error, Failure, broken, until_done};
 use crate::bucket::{self, Listing, Object};
 use crate::fair::Waiting;
 use crate::feed::{AtRest, Config, Feed, has_marker, is_object};
@@ -51,13 +51,6 @@ pub async fn run<L: Log>(
         own(log.clone(), Arc::clone(&config), assignment.partition, token)
     };
     topic::own_partitions(&log, FEEDS_GROUP, Topic::Arrivals, cancel, own, stopped).await
-}
-
-/// A task of ours that ended in the middle: a fault of this program, after which nothing it held
-/// goes on by itself.
-pub(crate) fn broken(what: &str, error: tokio::task::JoinError) -> topic::Error {
-    let what = format!("{what} ended in the middle; start again to go on, and report it");
-    topic::Error::Fatal { what, source: Some(Box::new(error)) }
 }
 
 /// The partition of `arrivals` that a feed falls into.
