@@ -1,6 +1,6 @@
 //! The Avro schemas, judged by apache-avro, which shares no code with the codec.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs;
 use std::path::Path;
