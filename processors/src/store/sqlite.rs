@@ -288,7 +288,7 @@ mod tests {
             (rusqlite::ffi::SQLITE_BUSY, "retry", "another process holds a lock on a.db"),
             (rusqlite::ffi::SQLITE_CONSTRAINT, "invariant", "a constraint of a.db fired"),
             (rusqlite::ffi::SQLITE_CORRUPT, "unusable", "restore it from a copy"),
-            (rusqlite::ffi::SQLITE_FULL, "unusable", "free some space and start again"),
+            (rusqlite::ffi::SQLITE_FULL, "retry", "free some space"),
             (rusqlite::ffi::SQLITE_READONLY, "unusable", "give this user write permission"),
             (rusqlite::ffi::SQLITE_CANTOPEN, "unusable", "check that its directory exists"),
             (rusqlite::ffi::SQLITE_IOERR, "retry", "reading or writing a.db failed"),
