@@ -122,13 +122,14 @@ impl Site {
     pub(crate) fn start_with(&self, arguments: &[&str]) -> Working {
         let log = self.path().join("log.txt");
         let file = File::options().create(true).append(true).open(&log).unwrap();
+        let said_before = file.metadata().unwrap().len();
         let child = batchless::command(self.path())
             .args(arguments)
             .stdout(Stdio::from(file.try_clone().unwrap()))
             .stderr(Stdio::from(file))
             .spawn()
             .unwrap();
-        Working { child, log }
+        Working { child, log, said_before }
     }
 
     /// The objects of a command that lists.
@@ -263,6 +264,8 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool, shown: imp
 pub(crate) struct Working {
     child: Child,
     log: PathBuf,
+    /// How much of the log is of those before it.
+    said_before: u64,
 }
 
 impl Working {
@@ -289,7 +292,13 @@ impl Working {
 
     /// Asks it to end with SIGTERM, and fails unless it does so in order: all well, or with
     /// something that it refused.
+    ///
+    /// Waits until it says that it has started: before that nobody listens, and the signal ends it
+    /// as any other process.
     pub(crate) fn terminate(mut self) {
+        let before = usize::try_from(self.said_before).unwrap();
+        let has_started = || self.said()[before..].contains("started");
+        wait_until("it has started", has_started, || self.said());
         let told = Command::new("kill").args(["-TERM", &self.id().to_string()]).status().unwrap();
         assert!(told.success(), "kill: {told}");
         let status = self.wait();
