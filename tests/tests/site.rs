@@ -108,7 +108,7 @@ impl Site {
             .stderr(File::create(&said).unwrap())
             .spawn()
             .unwrap();
-        let code = Working { child, log }.wait().code();
+        let code = Working { child, log, said_before: 0 }.wait().code();
         let text = |path: &Path| fs::read_to_string(path).unwrap();
         Run { code, stdout: text(&printed), stderr: text(&said) }
     }
