@@ -7,6 +7,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use ingest::container::Limits;
+use ingest::feed::RejectLimit;
+use ingest::format::Settings;
 
 use self::keys::{FEED_KEYS, KEYS, Key};
 pub(crate) use self::values::{Origin, Said, Values};
@@ -77,6 +80,37 @@ pub(crate) struct FeedConfig {
     pub(crate) unpacked_bytes_max: u64,
     /// And to how many times its size.
     pub(crate) unpacked_ratio_max: u64,
+}
+
+impl FeedConfig {
+    /// What of it changes its events.
+    ///
+    /// # Errors
+    ///
+    /// Where a word is one that ingest doesn't know, which its key would have refused.
+    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
+        Ok(Settings {
+            format: self.format.clone(),
+            encoding: self.encoding.parse()?,
+            framing: self.framing.parse()?,
+            side: self.side.parse()?,
+            posted: self.posted_amount.parse()?,
+            record_bytes_max: usize::try_from(self.record_bytes_max)?,
+        })
+    }
+
+    /// How far a container may unpack.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { bytes_max: self.unpacked_bytes_max, ratio_max: self.unpacked_ratio_max }
+    }
+
+    /// When bad records are too many.
+    pub(crate) fn reject_limit(&self) -> RejectLimit {
+        RejectLimit {
+            percent: self.reject_limit_percent,
+            records_min: self.reject_limit_records_min,
+        }
+    }
 }
 
 impl Config {

@@ -9,9 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use ingest::bucket::Bucket;
-use ingest::container::Limits;
-use ingest::feed::{AtRest, Feed, RejectLimit};
-use ingest::format::Settings;
+use ingest::feed::{AtRest, Feed};
 use ingest::roll::Roll;
 use processors::apply::UnknownAccount;
 use processors::posting::Rules;
@@ -309,25 +307,12 @@ fn feed_of(config: &FeedConfig, data: &Path) -> anyhow::Result<Feed> {
     Ok(Feed {
         name: config.name.clone(),
         bucket: Bucket::folder(&config.folder)?,
-        settings: Settings {
-            format: config.format.clone(),
-            encoding: config.encoding.parse()?,
-            framing: config.framing.parse()?,
-            side: config.side.parse()?,
-            posted: config.posted_amount.parse()?,
-            record_bytes_max: usize::try_from(config.record_bytes_max)?,
-        },
+        settings: config.settings()?,
         at_rest: if config.by_marker { AtRest::Marker } else { AtRest::TwoLooks },
         look_every: Duration::from_millis(config.look_every_ms),
-        reject_limit: RejectLimit {
-            percent: config.reject_limit_percent,
-            records_min: config.reject_limit_records_min,
-        },
+        reject_limit: config.reject_limit(),
         serial: config.serial,
-        limits: Limits {
-            bytes_max: config.unpacked_bytes_max,
-            ratio_max: config.unpacked_ratio_max,
-        },
+        limits: config.limits(),
     })
 }
 

@@ -8,7 +8,6 @@ use ingest::feed::RejectLimit;
 use ingest::format::{self, Encoding, Settings};
 
 use super::ParseFlags;
-use crate::config::FeedConfig;
 use crate::config::keys::{FEED_KEYS, find};
 use crate::data::DataDirectory;
 
@@ -44,17 +43,11 @@ impl Rules {
             let feeds: Vec<&str> = config.feeds.iter().map(|feed| feed.name.as_str()).collect();
             bail!("--feed: expected one of {}, found `{name}`", feeds.join(", "));
         };
-        let settings = settings_of(feed)?;
+        let settings = feed.settings()?;
         Ok(Self {
             feed: feed.name.clone(),
-            limits: Limits {
-                bytes_max: feed.unpacked_bytes_max,
-                ratio_max: feed.unpacked_ratio_max,
-            },
-            reject_limit: RejectLimit {
-                percent: feed.reject_limit_percent,
-                records_min: feed.reject_limit_records_min,
-            },
+            limits: feed.limits(),
+            reject_limit: feed.reject_limit(),
             record_bytes_max: settings.record_bytes_max,
             settings: Some(settings),
         })
@@ -110,17 +103,6 @@ impl Rules {
             record_bytes_max: self.record_bytes_max,
         }))
     }
-}
-
-fn settings_of(feed: &FeedConfig) -> anyhow::Result<Settings> {
-    Ok(Settings {
-        format: feed.format.clone(),
-        encoding: feed.encoding.parse()?,
-        framing: feed.framing.parse()?,
-        side: feed.side.parse()?,
-        posted: feed.posted_amount.parse()?,
-        record_bytes_max: usize::try_from(feed.record_bytes_max)?,
-    })
 }
 
 /// What a feed has where nobody says, from the table of keys.
