@@ -9,12 +9,12 @@ use clap::Args;
 use schemas::codec::{Codec, EventType};
 use schemas::file::File;
 use schemas::outcome::{Leg, Outcome};
-use schemas::{ClearingRecord, RecordRejected, Topic};
+use schemas::{ClearingRecord, Topic};
 use serde::Serialize;
 use topic::Log as _;
 
 use super::books::{Books, BooksFlags, block_on};
-use super::rejects::{RejectRow, each_outcome};
+use super::rejects::{RejectRow, each_outcome, each_unread};
 use super::{Ending, Failure};
 use crate::event::EventView;
 use crate::output::{Output, amount};
@@ -157,22 +157,13 @@ async fn trace(books: &Books, file: &File, index: i64) -> anyhow::Result<Trace> 
         Ok(())
     })
     .await?;
-    let codec = Codec::built_in();
-    for partition in 0..books.log()?.partitions(Topic::Rejects) {
-        books
-            .read(Topic::Rejects, partition, |message| {
-                let Some(value) = &message.value else { return Ok(()) };
-                if codec.event_type(value)? != EventType::RecordRejected {
-                    return Ok(());
-                }
-                let rejected: RecordRejected = codec.decode(value)?;
-                if rejected.file_id == file.file_id && rejected.index == index {
-                    trace.reject = Some(rejected.into());
-                }
-                Ok(())
-            })
-            .await?;
-    }
+    each_unread(books, |rejected| {
+        if rejected.file_id == file.file_id && rejected.index == index {
+            trace.reject = Some(rejected.into());
+        }
+        Ok(())
+    })
+    .await?;
     each_outcome(
         books,
         file.file_id,

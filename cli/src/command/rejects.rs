@@ -150,13 +150,11 @@ pub(crate) async fn rows(books: &Books, wanted: Option<&str>) -> anyhow::Result<
     Ok(rows)
 }
 
-/// Calls `take` with each reject of the files that `wanted` names.
-async fn each(
+/// Calls `take` with each record of any file that could not be read.
+pub(super) async fn each_unread(
     books: &Books,
-    wanted: Option<&str>,
-    mut take: impl FnMut(RejectRow) -> anyhow::Result<()>,
+    mut take: impl FnMut(RecordRejected) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let Named { files, aside } = books.named(wanted).await?;
     let codec = Codec::built_in();
     for partition in 0..books.log()?.partitions(Topic::Rejects) {
         books
@@ -165,11 +163,24 @@ async fn each(
                 if codec.event_type(value)? != EventType::RecordRejected {
                     return Ok(());
                 }
-                let rejected: RecordRejected = codec.decode(value)?;
-                if files.contains_key(&rejected.file_id) { take(rejected.into()) } else { Ok(()) }
+                take(codec.decode(value)?)
             })
             .await?;
     }
+    Ok(())
+}
+
+/// Calls `take` with each reject of the files that `wanted` names.
+async fn each(
+    books: &Books,
+    wanted: Option<&str>,
+    mut take: impl FnMut(RejectRow) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let Named { files, aside } = books.named(wanted).await?;
+    each_unread(books, |rejected| {
+        if files.contains_key(&rejected.file_id) { take(rejected.into()) } else { Ok(()) }
+    })
+    .await?;
     for file in files.values() {
         not_applied(books, file, &mut take).await?;
     }
