@@ -18,7 +18,7 @@ pub async fn read_all<L, E>(
     topic: Topic,
     partition: u32,
     from: i64,
-    mut each: impl FnMut(Received) -> Result<(), E> + Send,
+    mut each: impl FnMut(Received) -> Result<(), E>,
 ) -> Result<i64, E>
 where
     L: Log,

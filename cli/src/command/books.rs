@@ -11,15 +11,12 @@ use processors::store::sqlite::SqliteStore;
 use schemas::arrival::{Arrival, ArrivalState};
 use schemas::file::{File, FileState};
 use schemas::{AccountKey, FileId, Topic};
+use topic::Received;
 use topic::embedded::EmbeddedLog;
-use topic::{Log as _, Received};
 
 use crate::config::{Config, Said};
 use crate::data::DataDirectory;
 use crate::output::Output;
-
-/// How much of a topic is read at once.
-const READ_BYTES: usize = 4 << 20;
 
 /// Which ledger, and how to print.
 ///
@@ -165,17 +162,7 @@ impl Books {
         partition: u32,
         mut take: impl FnMut(&Received) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let log = self.log()?;
-        let end = log.end(topic, partition).await?;
-        let mut offset = 0;
-        while offset < end {
-            let read = log.read(topic, partition, offset..end, READ_BYTES).await?;
-            let Some(last) = read.last() else { break };
-            offset = last.offset + 1;
-            for message in &read {
-                take(message)?;
-            }
-        }
+        topic::read_all(self.log()?, topic, partition, 0, |message| take(&message)).await?;
         Ok(())
     }
 }
