@@ -8,6 +8,7 @@ use schemas::{AccountKey, Timestamp};
 use crate::bucket::{Bucket, Object};
 use crate::container::Limits;
 use crate::format::Settings;
+use crate::step::{OnStep, Step};
 
 /// A configured source: where objects arrive, in which format, under which rules.
 #[derive(Clone, Debug)]
@@ -104,12 +105,20 @@ pub struct Config {
     pub clock: Clock,
     /// The consumer group of the shards, by whose positions ingest is held back.
     pub processors_group: String,
+    /// Told of each step as it is taken, for tests that stop in between.
+    pub on_step: Option<OnStep>,
 }
 
 /// The clock, which only the binary reads.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 impl Config {
+    pub(crate) fn step(&self, step: Step) {
+        if let Some(on_step) = &self.on_step {
+            on_step(step);
+        }
+    }
+
     /// The feed of this name.
     pub fn feed(&self, name: &str) -> Option<&Feed> {
         self.feeds.iter().find(|feed| feed.name == name)

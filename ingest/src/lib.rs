@@ -2,6 +2,7 @@
 //!
 //! Modules are declared in the order in which a file meets them.
 
+pub mod step;
 pub mod feed;
 pub mod bucket;
 

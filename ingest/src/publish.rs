@@ -147,7 +147,7 @@ impl<'a, L: Log> FileOwner<'a, L> {
     fn keep(&mut self, row: File, offset: i64) {
         let file_id = row.file_id;
         // A file that is held for its settings goes on by itself once they are the same again.
-        if row.state.is_end() && !is_held_for_settings(&row) {
+        if row.is_at_end() && !is_held_for_settings(&row) {
             self.open.remove(&file_id);
             self.ended.insert(file_id, offset);
         } else {
@@ -319,6 +319,8 @@ impl<'a, L: Log> FileOwner<'a, L> {
                 complete: true,
                 events: *events,
                 sums: sums.clone(),
+                command_id: None,
+                answer_to: i32::try_from(self.partition).unwrap_or(i32::MAX),
             };
             let message = Message {
                 id: Bytes::from(format!("{file_id}/closed/{shard}")),

@@ -110,6 +110,7 @@ mod tests {
             duplicates: 0,
             applied_sums,
             rejected_sums: Sums::new(),
+            reversed_sums: Sums::new(),
         }
     }
 
@@ -161,6 +162,8 @@ mod tests {
             segments: vec![segment(0, 2, sums(100, 0)), segment(2, 1, sums(0, 50))],
             duplicates: 0,
             answers: Vec::new(),
+            work: None,
+            resubmits: None,
             arrived_at: Timestamp(0),
             updated_at: Timestamp(0),
         }

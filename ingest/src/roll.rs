@@ -69,7 +69,7 @@ impl Roll {
         let sent = self.arrivals.values().filter(|row| row.state.is_sent());
         let known: HashSet<&FileId> = self.files.keys().collect();
         let all_known = sent.filter_map(|row| row.file_id.as_ref()).all(|id| known.contains(id));
-        Ok(all_known && self.files.values().all(|file| file.state.is_end()))
+        Ok(all_known && self.files.values().all(File::is_at_end))
     }
 
     fn is_at_end(&self, feed: &Feed, object: &Object) -> bool {

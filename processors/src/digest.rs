@@ -111,6 +111,7 @@ impl Hash {
         ]);
         self.sums(&run.applied_sums);
         self.sums(&run.rejected_sums);
+        self.sums(&run.reversed_sums);
         self.optional(run.first_number);
         self.optional(run.last_number);
     }

@@ -175,8 +175,8 @@ impl<'a, L: Log> Setup<'a, L> {
             messages: messages.collect(),
         }];
         for posting in postings {
-            if let Some(answer) = &posting.address.answer {
-                sets.push(self.answer(answer, now)?);
+            if let Some((partition, answer)) = &posting.address.answer {
+                sets.push(self.answer(*partition, answer, now)?);
             }
         }
         let positions = vec![(Topic::Records, self.shard, next_offset)];
@@ -184,15 +184,18 @@ impl<'a, L: Log> Setup<'a, L> {
         Ok(Batch { sets, consumed })
     }
 
-    /// The answer to a file's owner. All occurrences of a content share the partition of its first
-    /// one; only first ones exist so far.
-    fn answer(&self, answer: &SegmentApplied, now: Timestamp) -> Result<MessageSet, Error> {
+    /// The answer to a file's owner, in the partition that it asked for.
+    fn answer(
+        &self,
+        partition: u32,
+        answer: &SegmentApplied,
+        now: Timestamp,
+    ) -> Result<MessageSet, Error> {
         let file = answer.file_id.to_string();
         let id = format!("{file}/segment/{}/{}", self.shard, answer.segment.number);
-        let partitions = self.log.partitions(Topic::Commands);
         Ok(MessageSet {
             topic: Topic::Commands,
-            partition: schemas::account::spread(answer.file_id.spread(), partitions),
+            partition,
             headers: cloud_events(EventType::SegmentApplied, self.source, &file, now),
             messages: vec![Message {
                 id: id.into(),

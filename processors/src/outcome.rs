@@ -72,6 +72,8 @@ pub fn of_segment(
         reason: code,
         detail,
         segment: answer,
+        command_id: closed.command_id.map(|command_id| command_id.to_string()),
+        answer_to: Some(closed.answer_to),
         ..empty(place)
     }
 }
@@ -147,5 +149,7 @@ fn empty(place: Place) -> Outcome {
         segment: None,
         command_id: None,
         number_reversed: None,
+        last_index: None,
+        answer_to: None,
     }
 }

@@ -34,8 +34,8 @@ pub struct Round {
 pub struct Address {
     /// The key on `postings`.
     pub key: Bytes,
-    /// The answer to the file's owner, where it is one.
-    pub answer: Option<Box<SegmentApplied>>,
+    /// The answer to the file's owner, where it is one, and its partition of `commands`.
+    pub answer: Option<(u32, Box<SegmentApplied>)>,
 }
 
 impl Address {
@@ -43,7 +43,11 @@ impl Address {
     pub fn of(outcome: &Outcome) -> Self {
         let answer = outcome.file_id.zip(outcome.segment.as_ref());
         let answer = answer.map(|(file_id, segment)| {
-            Box::new(SegmentApplied { file_id, segment: segment.clone() })
+            let command_id = outcome.command_id.as_ref().and_then(|text| text.parse().ok());
+            let partition = outcome.answer_to.and_then(|to| u32::try_from(to).ok());
+            let segment = segment.clone();
+            let answer = SegmentApplied { file_id, segment, command_id };
+            (partition.unwrap_or_default(), Box::new(answer))
         });
         Self { key: outcome::key(outcome).into(), answer }
     }

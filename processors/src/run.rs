@@ -48,6 +48,8 @@ pub struct Run {
     pub applied_sums: Sums,
     /// What was rejected.
     pub rejected_sums: Sums,
+    /// What was applied and then undone.
+    pub reversed_sums: Sums,
     /// The first outcome that took a sequence.
     pub first_number: Option<i64>,
     /// The last one.
@@ -68,6 +70,7 @@ impl Run {
             duplicates: 0,
             applied_sums: Sums::new(),
             rejected_sums: Sums::new(),
+            reversed_sums: Sums::new(),
             first_number: None,
             last_number: None,
         }
@@ -288,6 +291,7 @@ impl Runs {
             duplicates: entry.run.duplicates,
             applied_sums: entry.run.applied_sums.clone(),
             rejected_sums: entry.run.rejected_sums.clone(),
+            reversed_sums: entry.run.reversed_sums.clone(),
         })
     }
 

@@ -75,16 +75,47 @@ impl fmt::Debug for Config {
 }
 
 /// A step of a shard's owner, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
+    /// Outcomes that the topic has and the store lacks are in the store again.
+    Rebuilt,
     /// The shard is taken, and the topic has all that the store has.
     Acquired,
+    /// Events came from the log.
+    Fetched,
+    /// They are decoded.
+    Decoded,
     /// A round is applied in memory.
     Applied,
-    /// It is committed.
+    /// The store has swapped the shard's row, in a transaction that is not committed yet.
+    Swapped,
+    /// The round is committed.
     Committed,
     /// Its outcomes are published.
     Published,
+    /// A round that took up a reversal is committed.
+    ReversalBegun,
+    /// A round that undid a slice of a reversal is committed.
+    ReversalSlice,
+    /// A round that ended a reversal is committed.
+    ReversalEnded,
+}
+
+impl Step {
+    /// Every step, in order.
+    pub const ALL: [Self; 11] = [
+        Self::Rebuilt,
+        Self::Acquired,
+        Self::Fetched,
+        Self::Decoded,
+        Self::Applied,
+        Self::Swapped,
+        Self::Committed,
+        Self::Published,
+        Self::ReversalBegun,
+        Self::ReversalSlice,
+        Self::ReversalEnded,
+    ];
 }
 
 /// A shard that stopped.

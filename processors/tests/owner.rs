@@ -61,7 +61,15 @@ fn record(file_id: FileId, sequence: i64, account: AccountId, amount_minor: i64)
 
 fn closed(file_id: FileId, shard: u32, events: i64) -> SegmentClosed {
     let shard = i32::try_from(shard).unwrap();
-    SegmentClosed { file_id, shard, complete: true, events, sums: Sums::new() }
+    SegmentClosed {
+        file_id,
+        shard,
+        complete: true,
+        events,
+        sums: Sums::new(),
+        command_id: None,
+        answer_to: 1,
+    }
 }
 
 /// The log of one test, and what is published to it.
@@ -311,6 +319,7 @@ async fn an_event_that_can_not_be_applied_stops_its_shard_alone() {
         first_index: 0,
         last_index: 0,
         reason: "test".to_owned(),
+        answer_to: 0,
     };
     world.say(1, &[reversal]).await;
     world.say(1, &[record(file(1), 1, account, 5)]).await;

@@ -148,7 +148,15 @@ fn any_event() -> impl Strategy<Value = What> {
         }),
         1 => (0_u8..3, 0_i64..12, any::<bool>()).prop_map(|(of, events, complete)| {
             let (file_id, sums) = (file(of), Sums::new());
-            What::SegmentClosed(SegmentClosed { file_id, shard: 0, complete, events, sums })
+            What::SegmentClosed(SegmentClosed {
+                file_id,
+                shard: 0,
+                complete,
+                events,
+                sums,
+                command_id: None,
+                answer_to: 0,
+            })
         }),
     ]
 }

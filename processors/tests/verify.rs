@@ -95,6 +95,8 @@ fn published(records: i64, amount_minor: i64) -> File {
         segments: Vec::new(),
         duplicates: 0,
         answers: Vec::new(),
+        work: None,
+        resubmits: None,
         arrived_at: Timestamp(0),
         updated_at: Timestamp(0),
     }

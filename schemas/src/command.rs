@@ -47,15 +47,20 @@ pub struct FileCommand {
     pub action: Action,
     pub first_index: Option<i64>,
     pub last_index: Option<i64>,
+    pub indices: Vec<i64>,
+    pub object: Option<String>,
+    pub version: Option<String>,
+    pub size_bytes: Option<i64>,
     pub by: String,
     pub why: String,
     pub at: Timestamp,
 }
 
-/// A shard's answer to `SegmentClosed`. Schema: `avro/SegmentApplied.avsc`.
+/// A shard's answer to `SegmentClosed`, and to `Reversal`. Schema: `avro/SegmentApplied.avsc`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "documented field by field in the schema, which is the source")]
 pub struct SegmentApplied {
     pub file_id: FileId,
     pub segment: Segment,
+    pub command_id: Option<CommandId>,
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::arrival::Reason;
+use crate::command::Action;
 use crate::{CommandId, Digest, FileId, Sums, Timestamp};
 
 crate::vocabulary! {
@@ -61,6 +62,8 @@ pub struct File {
     pub segments: Vec<Segment>,
     pub duplicates: i64,
     pub answers: Vec<Answer>,
+    pub work: Option<Work>,
+    pub resubmits: Option<Resubmits>,
     pub arrived_at: Timestamp,
     pub updated_at: Timestamp,
 }
@@ -91,6 +94,20 @@ pub struct Verdict {
     pub block_bytes: i64,
     #[serde(with = "serde_bytes")]
     pub block_digests: Vec<u8>,
+}
+
+impl File {
+    /// True where nothing more happens to the file by itself: its state is an end, and no command
+    /// is under way.
+    pub fn is_at_end(&self) -> bool {
+        self.state.is_end() && self.work.is_none()
+    }
+
+    /// The id of the first occurrence of its content: all of them, and what is resubmitted of
+    /// them, lie in the partition of `files` that this one belongs to.
+    pub fn first_id(&self, ledger: &str) -> FileId {
+        FileId::new(ledger, 0, &self.verdict.content_digest)
+    }
 }
 
 impl Verdict {
@@ -142,6 +159,7 @@ pub struct Segment {
     pub duplicates: i64,
     pub applied_sums: Sums,
     pub rejected_sums: Sums,
+    pub reversed_sums: Sums,
 }
 
 /// What became of a command to a file.
@@ -152,6 +170,43 @@ pub struct Answer {
     pub action: String,
     pub by: String,
     pub why: String,
-    pub outcome: String,
+    pub outcome: AnswerKind,
+    pub detail: String,
     pub at: Timestamp,
+}
+
+crate::vocabulary! {
+    /// What became of a command.
+    AnswerKind {
+        /// All of it was done.
+        DONE = "done",
+        /// It was not taken, and nothing was changed.
+        REFUSED = "refused",
+        /// It was taken and could not be ended; what is done of it is said.
+        FAILED = "failed",
+    }
+}
+
+/// A command that takes a while, and how far it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented field by field in the schema, which is the source")]
+pub struct Work {
+    pub command_id: CommandId,
+    pub action: Action,
+    pub first_index: i64,
+    pub last_index: i64,
+    pub by: String,
+    pub why: String,
+    pub state_before: FileState,
+    pub checkpoint: Option<Checkpoint>,
+    pub segments: Vec<Segment>,
+}
+
+/// A record of another file that was rejected, and is tried again as a file of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented field by field in the schema, which is the source")]
+pub struct Resubmits {
+    pub file_id: FileId,
+    pub index: i64,
+    pub attempt: i32,
 }

@@ -32,6 +32,21 @@ impl FileId {
         Self(id)
     }
 
+    /// The identity of the `attempt`-th try (from 1) of a rejected record, which is a file of its
+    /// own: the first 128 bits of SHA-256("resubmit", 0x00, file id, index as i64 big-endian,
+    /// attempt as u32 big-endian).
+    pub fn resubmitted(file: &Self, index: i64, attempt: u32) -> Self {
+        let digest = Sha256::new()
+            .chain_update(b"resubmit\0")
+            .chain_update(file.0)
+            .chain_update(index.to_be_bytes())
+            .chain_update(attempt.to_be_bytes())
+            .finalize();
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        Self(id)
+    }
+
     /// A stable number to spread files by: the first eight bytes, big-endian.
     pub fn spread(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
@@ -167,6 +182,16 @@ mod tests {
         assert_eq!(FileId::new("main", 0, &empty).0, expected[..16]);
         assert_ne!(FileId::new("main", 1, &empty), FileId::new("main", 0, &empty));
         assert_ne!(FileId::new("other", 0, &empty), FileId::new("main", 0, &empty));
+    }
+
+    #[test]
+    fn each_try_of_a_record_has_an_id_of_its_own() {
+        let file = FileId([1; 16]);
+        let mut text = b"resubmit\0".to_vec();
+        text.extend_from_slice(&[1; 16]);
+        text.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 2]);
+        assert_eq!(FileId::resubmitted(&file, 5, 2).0, Sha256::digest(&text)[..16]);
+        assert_ne!(FileId::resubmitted(&file, 5, 1), FileId::resubmitted(&file, 5, 2));
     }
 
     #[test]

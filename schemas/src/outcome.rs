@@ -55,6 +55,8 @@ pub struct Outcome {
     pub segment: Option<Segment>,
     pub command_id: Option<String>,
     pub number_reversed: Option<i64>,
+    pub last_index: Option<i64>,
+    pub answer_to: Option<i32>,
 }
 
 crate::vocabulary! {

@@ -193,6 +193,8 @@ pub struct SegmentClosed {
     pub complete: bool,
     pub events: i64,
     pub sums: Sums,
+    pub command_id: Option<CommandId>,
+    pub answer_to: i32,
 }
 
 /// Asks a shard to undo what it applied of a file in a range of records.
@@ -206,6 +208,7 @@ pub struct Reversal {
     pub first_index: i64,
     pub last_index: i64,
     pub reason: String,
+    pub answer_to: i32,
 }
 
 /// Sets an account's state or label, never money.

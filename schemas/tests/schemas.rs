@@ -12,7 +12,10 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use schemas::arrival::{Arrival, ArrivalState, Reason};
 use schemas::codec::{Codec, Event, EventType};
 use schemas::command::{Action, FileCommand, PublishFile, SegmentApplied};
-use schemas::file::{Answer, Checkpoint, ControlTotal, File, FileState, Segment, Verdict};
+use schemas::file::{
+    Answer, AnswerKind, Checkpoint, ControlTotal, File, FileState, Resubmits, Segment, Verdict,
+    Work,
+};
 use schemas::ledger::Ledger;
 use schemas::outcome::{AccountState, Leg, Outcome, OutcomeKind, Owner};
 use schemas::record::{AccountChanged, Amount, Attributes, Reversal, SegmentClosed};
@@ -115,7 +118,13 @@ fn segment() -> Segment {
         duplicates: 0,
         applied_sums: sums(),
         rejected_sums: Sums::new(),
+        reversed_sums: sums(),
     }
+}
+
+fn segment_applied() -> SegmentApplied {
+    let command_id = Some(CommandId([1; 16]));
+    SegmentApplied { file_id: FileId([7; 16]), segment: segment(), command_id }
 }
 
 fn checkpoint() -> Checkpoint {
@@ -171,6 +180,8 @@ fn apache_avro_reads_and_writes_the_same_bytes() {
         complete: false,
         events: 9,
         sums: sums(),
+        command_id: Some(CommandId([1; 16])),
+        answer_to: 3,
     });
     judge(&Reversal {
         command_id: CommandId([1; 16]),
@@ -178,6 +189,7 @@ fn apache_avro_reads_and_writes_the_same_bytes() {
         first_index: 0,
         last_index: i64::MAX,
         reason: "asked".to_owned(),
+        answer_to: 0,
     });
     judge(&AccountChanged {
         command_id: CommandId([1; 16]),
@@ -234,6 +246,8 @@ fn apache_avro_reads_and_writes_the_same_bytes() {
         segment: Some(segment()),
         command_id: None,
         number_reversed: None,
+        last_index: Some(9),
+        answer_to: Some(1),
     });
     judge(&Ledger {
         name: "main".to_owned(),
@@ -276,9 +290,22 @@ fn apache_avro_reads_and_writes_the_same_rows_and_commands() {
             action: "hold".to_owned(),
             by: "ana".to_owned(),
             why: "asked".to_owned(),
-            outcome: "done".to_owned(),
+            outcome: AnswerKind::DONE,
+            detail: "nothing more is published".to_owned(),
             at: Timestamp(2),
         }],
+        work: Some(Work {
+            command_id: CommandId([2; 16]),
+            action: Action::REPLAY,
+            first_index: 0,
+            last_index: 9,
+            by: "ana".to_owned(),
+            why: "asked".to_owned(),
+            state_before: FileState::PUBLISHED,
+            checkpoint: Some(checkpoint()),
+            segments: vec![segment()],
+        }),
+        resubmits: Some(Resubmits { file_id: FileId([6; 16]), index: 4, attempt: 1 }),
         arrived_at: Timestamp(3),
         updated_at: Timestamp(4),
     });
@@ -297,11 +324,15 @@ fn apache_avro_reads_and_writes_the_same_rows_and_commands() {
         action: Action::HOLD,
         first_index: None,
         last_index: Some(3),
+        indices: vec![1, 5],
+        object: Some("in/b.ach".to_owned()),
+        version: None,
+        size_bytes: Some(940),
         by: "ana".to_owned(),
         why: "asked".to_owned(),
         at: Timestamp(3),
     });
-    judge(&SegmentApplied { file_id: FileId([7; 16]), segment: segment() });
+    judge(&segment_applied());
 }
 
 #[test]
@@ -358,8 +389,7 @@ fn a_change_that_breaks_readers_is_found() {
 #[test]
 fn bytes_that_are_no_event_are_refused_by_name() {
     let codec = Codec::built_in();
-    let ledger =
-        codec.encode(&SegmentApplied { file_id: FileId([7; 16]), segment: segment() }).unwrap();
+    let ledger = codec.encode(&segment_applied()).unwrap();
     let cases: [(&[u8], &str); 4] = [
         (b"", "expected the framing"),
         (b"\x01\0\0\0\x01", "expected the framing"),

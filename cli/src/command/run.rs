@@ -191,6 +191,7 @@ impl Owners {
             patience,
             clock: Arc::new(now),
             processors_group: processors::GROUP.to_owned(),
+            on_step: None,
         };
         let unknown = |feed: &FeedConfig| {
             let what =

@@ -6,7 +6,7 @@ use schemas::FileId;
 use schemas::Topic;
 use schemas::codec::{Codec, EventType};
 use schemas::command::{FileCommand, PublishFile, SegmentApplied};
-use schemas::file::{Answer, Checkpoint, File, FileState};
+use schemas::file::{Answer, AnswerKind, Checkpoint, File, FileState};
 use topic::{Log, Received};
 
 use super::{FileOwner, ROWS_BYTES, row_of, size_of};
@@ -104,6 +104,8 @@ fn take_file(known: Option<File>, command: PublishFile, begun: &mut Vec<FileId>)
                 segments: Vec::new(),
                 duplicates: 0,
                 answers: Vec::new(),
+                work: None,
+                resubmits: None,
                 arrived_at: command.arrived_at,
                 updated_at: command.arrived_at,
             }
@@ -150,7 +152,8 @@ fn not_taken(command: FileCommand) -> Answer {
         action: command.action.as_str().to_owned(),
         by: command.by,
         why: command.why,
-        outcome: "not taken: this version knows no such command".to_owned(),
+        outcome: AnswerKind::REFUSED,
+        detail: "this version knows no such command".to_owned(),
         at: command.at,
     }
 }

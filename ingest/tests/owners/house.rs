@@ -177,8 +177,9 @@ fn answer(
         duplicates: 0,
         applied_sums,
         rejected_sums: Sums::new(),
+        reversed_sums: Sums::new(),
     };
-    let answer = SegmentApplied { file_id: closed.file_id, segment };
+    let answer = SegmentApplied { file_id: closed.file_id, segment, command_id: closed.command_id };
     let partition =
         ingest::watch::files_partition(&closed.file_id, log.partitions(Topic::Commands));
     let text = closed.file_id.to_string();
@@ -239,6 +240,7 @@ impl House {
                 Timestamp(*now)
             }),
             processors_group: PROCESSORS.to_owned(),
+            on_step: None,
         };
         Self {
             log,

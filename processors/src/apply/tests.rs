@@ -150,6 +150,8 @@ fn event(line: &str) -> What {
                 complete: *end == "ends",
                 events: events.parse().unwrap(),
                 sums: Sums::new(),
+                command_id: None,
+                answer_to: 0,
             })
         }
         [id, kind, direction, amount, currency, on, rest @ ..] => {

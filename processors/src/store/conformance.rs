@@ -418,7 +418,15 @@ async fn the_state_is_the_models<S: Store>(store: S) -> Checked {
     store.open_ledger(&ledger(2)).await.map_err(wrong)?;
     let closed = |events| {
         let (file_id, sums) = (file(1), Sums::new());
-        What::SegmentClosed(SegmentClosed { file_id, shard: 0, complete: true, events, sums })
+        What::SegmentClosed(SegmentClosed {
+            file_id,
+            shard: 0,
+            complete: true,
+            events,
+            sums,
+            command_id: None,
+            answer_to: 0,
+        })
     };
     let said = || {
         let mut said = records(file(1), 0..20, 3);

@@ -120,6 +120,7 @@ fn of_run(row: &Row<'_>) -> rusqlite::Result<Run> {
         duplicates: row.get("duplicates")?,
         applied_sums: sums(row, "applied_sums")?,
         rejected_sums: sums(row, "rejected_sums")?,
+        reversed_sums: sums(row, "reversed_sums")?,
         first_number: row.get("first_number")?,
         last_number: row.get("last_number")?,
     })

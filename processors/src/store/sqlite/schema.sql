@@ -61,6 +61,7 @@ CREATE TABLE runs (
   duplicates INTEGER NOT NULL,
   applied_sums TEXT NOT NULL,
   rejected_sums TEXT NOT NULL,
+  reversed_sums TEXT NOT NULL,
   first_number INTEGER,
   last_number INTEGER,
   PRIMARY KEY (file, shard),

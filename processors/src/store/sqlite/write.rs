@@ -319,7 +319,7 @@ fn write_runs(connection: &Connection, commit: &Commit) -> rusqlite::Result<()> 
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
     };
     let mut run = connection.prepare_cached(
-        "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?;
     for row in &commit.runs {
         run.execute(params![
@@ -334,6 +334,7 @@ fn write_runs(connection: &Connection, commit: &Commit) -> rusqlite::Result<()> 
             row.duplicates,
             sums(&row.applied_sums)?,
             sums(&row.rejected_sums)?,
+            sums(&row.reversed_sums)?,
             row.first_number,
             row.last_number
         ])?;
