@@ -8,12 +8,13 @@ use ingest::container::Limits;
 use ingest::content::Blocks;
 use ingest::feed::{AtRest, Feed, RejectLimit};
 use ingest::format::{Encoding, Framing, Posted, Settings, Side};
+use ingest::generate;
 use ingest::split::{Chunk, Next, Plan, Split};
 use ingest::verify::Place;
 use schemas::codec::Codec;
 use schemas::command::PublishFile;
 use schemas::file::Checkpoint;
-use schemas::{AccountKey, Timestamp, Topic};
+use schemas::{AccountKey, Date, Timestamp, Topic};
 use topic::embedded::EmbeddedLog;
 use topic::{Layout, Log, Received};
 
@@ -24,6 +25,8 @@ const FILES: u32 = 4;
 
 /// The name of the file in its inbox.
 pub(crate) const FILE: &str = "file";
+
+const SEED: u64 = 7;
 
 const LEDGER: &str = "main";
 const SOURCE: &str = "bench";
@@ -48,6 +51,26 @@ pub(crate) fn log(directory: &Path) -> PathBuf {
 /// The page of a format's text: IPM comes from hosts that speak EBCDIC.
 pub(crate) fn encoding(format: &str) -> Encoding {
     if format == "ipm" { Encoding::Cp500 } else { Encoding::Ascii }
+}
+
+/// What a synthetic file of a format holds; `number` tells files of one size apart.
+pub(crate) fn plan(
+    format: &str,
+    records: u64,
+    accounts: u64,
+    number: u32,
+) -> anyhow::Result<generate::Plan> {
+    Ok(generate::Plan {
+        format: format.to_owned(),
+        encoding: encoding(format),
+        framing: Framing::Auto,
+        records,
+        accounts,
+        seed: SEED,
+        bad_per_million: 0,
+        file_number: number,
+        date: Date::new(2026, 11, 20).context("a date")?,
+    })
 }
 
 /// The key of the ledger.

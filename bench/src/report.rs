@@ -12,6 +12,7 @@ use crate::stage::Stage;
 pub(crate) struct Report {
     format: String,
     records: u64,
+    accounts: u64,
     /// The size of the file.
     pub(crate) bytes: u64,
     costs: Vec<(Stage, Cost)>,
@@ -26,6 +27,8 @@ pub(crate) struct Line<'a> {
     is_limit: bool,
     /// Of the file, for every stage.
     records: u64,
+    /// Over how many accounts they are spread.
+    accounts: u64,
     /// Of the file, for every stage.
     bytes: u64,
     wall_us: u64,
@@ -43,9 +46,9 @@ pub(crate) struct Line<'a> {
 }
 
 impl Report {
-    /// Nothing yet, for a file of so many records.
-    pub(crate) fn new(format: &str, records: u64) -> Self {
-        Self { format: format.to_owned(), records, bytes: 0, costs: Vec::new() }
+    /// Nothing yet, for a file of so many records over so many accounts.
+    pub(crate) fn new(format: &str, records: u64, accounts: u64) -> Self {
+        Self { format: format.to_owned(), records, accounts, bytes: 0, costs: Vec::new() }
     }
 
     /// Takes what a stage cost; of several times the fastest is kept, and the most memory.
@@ -73,6 +76,7 @@ impl Report {
             stage: stage.name(),
             is_limit: stage.is_limit(),
             records: self.records,
+            accounts: self.accounts,
             bytes: self.bytes,
             wall_us: cost.wall_us,
             cpu_us: cost.cpu_us,
@@ -89,14 +93,20 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { format, records, bytes, .. } = self;
-        writeln!(f, "{format}: {records} records, {} MB", tenths(*bytes, 1_000_000))?;
+        let Self { format, records, accounts, bytes, .. } = self;
+        let size = tenths(*bytes, 1_000_000);
+        writeln!(f, "{format}: {records} records over {accounts} accounts, {size} MB")?;
         writeln!(
             f,
             "{:<18} {:>10} {:>8} {:>11} {:>8}   {:<16} {:>7} {:>7}",
             "stage", "records/s", "MB/s", "CPU µs/rec.", "peak MB", "bound by", "time", "CPU"
         )?;
         for line in self.lines() {
+            if line.stage == Stage::Beside.name() {
+                let took = hundredths(line.wall_us, 1_000_000);
+                writeln!(f, "{} of 1 KB: reconciled {took} s after its drop", line.stage)?;
+                continue;
+            }
             let name = match line.is_limit {
                 true => format!("({})", line.stage),
                 false => line.stage.to_owned(),

@@ -1,11 +1,9 @@
 //! The stages, each as the program itself does it, and what limits it.
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
-use std::time::Instant;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::bail;
 use ingest::verify::{Finding, verify};
 use processors::apply::{Settings, Shard, UnknownAccount};
 use processors::event::Decoder;
@@ -23,9 +21,9 @@ use tokio::task::JoinSet;
 use topic::embedded::EmbeddedLog;
 use topic::{Batch, Log, Received, Writer};
 
-use crate::cost::{Cost, Meter, of_children};
+use crate::cost::{Cost, Meter};
 use crate::input::{self, Chunks, Events, SHARDS};
-use crate::limit;
+use crate::{limit, program};
 
 /// Threads for work that blocks, as `batchless run` has them.
 const BLOCKING_THREADS: usize = 4;
@@ -45,6 +43,11 @@ pub(crate) enum Stage {
     Apply,
     /// From the dropped file to the reconciled one: `batchless run --once`.
     Whole,
+    /// Its totals alone, proven: `batchless parse --output none`.
+    Parse,
+    /// A file of some records, dropped while this one goes through: its time from drop to
+    /// reconciled.
+    Beside,
     /// Limit: one SHA-256 of the file.
     Sha256,
     /// Limit: the events appended to a file.
@@ -56,17 +59,22 @@ pub(crate) enum Stage {
 impl Stage {
     /// In an order in which each finds what it needs: the limits take the events that splitting
     /// published.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Parse,
         Self::Verify,
         Self::Split,
         Self::Publish,
         Self::Read,
         Self::Apply,
         Self::Whole,
+        Self::Beside,
         Self::Sha256,
         Self::Append,
         Self::Insert,
     ];
+
+    /// Applying, and what it needs.
+    pub(crate) const APPLYING: [Self; 4] = [Self::Verify, Self::Split, Self::Apply, Self::Insert];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -76,6 +84,8 @@ impl Stage {
             Self::Read => "log: read",
             Self::Apply => "apply",
             Self::Whole => "whole way",
+            Self::Parse => "parse",
+            Self::Beside => "small file beside",
             Self::Sha256 => "SHA-256",
             Self::Append => "append and sync",
             Self::Insert => "SQLite insert",
@@ -89,12 +99,12 @@ impl Stage {
     /// What a stage can't do without; the slowest of them binds it. A limit has none.
     pub(crate) fn limits(self) -> &'static [Self] {
         match self {
-            Self::Verify => &[Self::Sha256],
+            Self::Verify | Self::Parse => &[Self::Sha256],
             Self::Split => &[Self::Sha256, Self::Append],
             Self::Publish => &[Self::Append],
             Self::Apply => &[Self::Insert],
             Self::Whole => &[Self::Sha256, Self::Append, Self::Insert],
-            Self::Read | Self::Sha256 | Self::Append | Self::Insert => &[],
+            Self::Beside | Self::Read | Self::Sha256 | Self::Append | Self::Insert => &[],
         }
     }
 
@@ -105,8 +115,11 @@ impl Stage {
 
 /// Runs one stage in this process, which does nothing else.
 pub(crate) fn run(stage: Stage, format: &str, directory: &Path) -> anyhow::Result<Cost> {
-    if stage == Stage::Whole {
-        return whole(format, directory);
+    match stage {
+        Stage::Parse => return program::parse(format, directory),
+        Stage::Whole => return program::whole(format, directory),
+        Stage::Beside => return program::beside(format, directory),
+        _ => (),
     }
     // As `batchless run` does.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -123,7 +136,7 @@ pub(crate) fn run(stage: Stage, format: &str, directory: &Path) -> anyhow::Resul
             Stage::Sha256 => limit::sha256(directory),
             Stage::Append => limit::append(directory).await,
             Stage::Insert => limit::insert(directory).await,
-            Stage::Whole => bail!("not in this process"),
+            Stage::Parse | Stage::Whole | Stage::Beside => bail!("not in this process"),
         }
     })
 }
@@ -287,31 +300,4 @@ impl Owner {
         }
         Ok(self)
     }
-}
-
-/// The program itself, in a directory of its own. Its file has a marker, so that nothing is waited
-/// for; what is counted begins with its start and ends with its end.
-fn whole(format: &str, directory: &Path) -> anyhow::Result<Cost> {
-    let (program, inbox) =
-        (std::env::current_exe()?.with_file_name("batchless"), input::inbox(directory));
-    let marker = format!("{}{}", input::FILE, ingest::feed::MARKER_SUFFIX);
-    std::fs::write(inbox.join(marker), "")?;
-    let path = |path: &Path| path.to_str().map(str::to_owned).context("a path in UTF-8");
-    let (data, config) = (directory.join("data"), directory.join("config.toml"));
-    let text = format!(
-        "log.filter = \"warn\"\n\n[[feed]]\nname = \"{format}\"\nformat = \"{format}\"\n\
-         encoding = \"{}\"\narrived = \"marker\"\nlocation = \"{}\"\n",
-        input::encoding(format),
-        path(&inbox)?
-    );
-    std::fs::write(&config, text)?;
-    let begun = Instant::now();
-    let status = Command::new(&program)
-        .args(["run", "--once", "--config", &path(&config)?, "--data", &path(&data)?])
-        .stdout(std::process::Stdio::null())
-        .status()
-        .with_context(|| format!("{} can't be started", program.display()))?;
-    let wall = begun.elapsed();
-    ensure!(status.success(), "batchless ended with {status}");
-    of_children(wall)
 }
