@@ -13,6 +13,8 @@ pub mod posting;
 #[deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 pub mod account;
 #[deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+pub mod reversal;
+#[deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 pub mod run;
 #[deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 pub mod apply;

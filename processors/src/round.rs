@@ -177,6 +177,7 @@ fn apply_one(
         number: outcome.number,
         file: outcome.file_id,
         sequence: outcome.sequence.filter(|_| took_sequence),
+        index: outcome.index.filter(|_| took_sequence && outcome.sequence.is_some()),
         fingerprint: outcome.fingerprint,
         body: start..bodies.buffer.len(),
     });
@@ -195,6 +196,7 @@ struct Row {
     number: i64,
     file: Option<FileId>,
     sequence: Option<i64>,
+    index: Option<i64>,
     fingerprint: Option<i64>,
     body: Range<usize>,
 }
@@ -206,6 +208,7 @@ impl Bodies {
             number: row.number,
             file: row.file,
             sequence: row.sequence,
+            index: row.index,
             fingerprint: row.fingerprint,
             body: buffer.slice(row.body),
         });

@@ -8,6 +8,7 @@ use schemas::record::SegmentClosed;
 use schemas::{FileId, Sums};
 
 use crate::event::Record;
+use crate::reversal::Reversal;
 
 schemas::vocabulary! {
     /// Whether more of a file may come.
@@ -42,7 +43,7 @@ pub struct Run {
     pub rejected: i64,
     /// Events that were applied and then undone.
     pub reversed: i64,
-    /// Events that came again and were recognised.
+    /// Records that came again and were recognised.
     pub duplicates: i64,
     /// What was applied.
     pub applied_sums: Sums,
@@ -54,6 +55,8 @@ pub struct Run {
     pub first_number: Option<i64>,
     /// The last one.
     pub last_number: Option<i64>,
+    /// The reversals that were taken up, in that order.
+    pub reversals: Vec<Reversal>,
 }
 
 impl Run {
@@ -73,6 +76,7 @@ impl Run {
             reversed_sums: Sums::new(),
             first_number: None,
             last_number: None,
+            reversals: Vec::new(),
         }
     }
 
@@ -84,6 +88,11 @@ impl Run {
     /// True where the file was given up.
     pub fn is_cancelled(&self) -> bool {
         self.state == RunState::CANCELLED
+    }
+
+    /// True while a reversal is taken up and has not ended.
+    pub fn is_reversing(&self) -> bool {
+        self.reversals.iter().any(Reversal::is_open)
     }
 }
 

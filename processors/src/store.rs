@@ -29,6 +29,7 @@ pub mod sqlite;
 ///   next offset and next number. Otherwise it is *fenced* and changes nothing.
 /// - A commit that took effect may be repeated: it answers as before, and changes nothing.
 /// - Outcomes are appended and never changed.
+/// - Of one file on one shard, sequences, indices and numbers ascend together.
 pub trait Store: Clone + Send + Sync + 'static {
     /// A consistent view of the store at one moment.
     type View: View;
@@ -71,6 +72,29 @@ pub trait Store: Clone + Send + Sync + 'static {
         file: FileId,
         sequences: Vec<i64>,
     ) -> impl Future<Output = Result<Vec<(i64, i64)>, Error>> + Send;
+
+    /// What a shard has of the files with a reversal that is taken up and has not ended, in order
+    /// of file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::fetch`].
+    fn reversing(&self, shard: u32) -> impl Future<Output = Result<Vec<Run>, Error>> + Send;
+
+    /// The outcomes that took sequences of a file on a shard, as far as `range` says: newest first.
+    ///
+    /// However large the file is, and whatever else was applied between its records, only what lies
+    /// in the range is read, and at most a commit more at each of its ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::fetch`].
+    fn taken(
+        &self,
+        shard: u32,
+        file: FileId,
+        range: Range,
+    ) -> impl Future<Output = Result<Vec<OutcomeRow>, Error>> + Send;
 
     /// Commits a round.
     ///
@@ -198,6 +222,19 @@ pub struct Fetched {
     pub runs: Vec<Option<Run>>,
 }
 
+/// Which outcomes of a file are asked for. A list that is shorter than `max` is the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The first record.
+    pub first_index: i64,
+    /// The last one, inclusive.
+    pub last_index: i64,
+    /// All of them have numbers below this one.
+    pub below: i64,
+    /// How many at most.
+    pub max: usize,
+}
+
 /// A state or label that a commit writes; also makes the account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountRow {
@@ -229,6 +266,8 @@ pub struct OutcomeRow {
     pub file: Option<FileId>,
     /// The sequence that it took; none where it took none (a duplicate, a gap, a change, …).
     pub sequence: Option<i64>,
+    /// The index of its record; none where it took no sequence.
+    pub index: Option<i64>,
     /// The fingerprint of its event.
     pub fingerprint: Option<i64>,
     /// The encoded `Outcome`, exactly as it is published.

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use processors::account::AccountName;
 use processors::digest::digest;
 use processors::event::What;
+use processors::run::Run;
 use processors::store::conformance::{self, Driver, customer, debit, file, ledger};
 use processors::store::memory::{MemoryStore, MemoryView};
 use processors::store::sqlite::SqliteStore;
-use processors::store::{Commit, Error, Fetched, ShardRow, Store, View};
+use processors::store::{Commit, Error, Fetched, OutcomeRow, Range, ShardRow, Store, View};
 use processors::verify;
 use proptest::prelude::*;
 use schemas::ledger::Ledger;
@@ -83,6 +84,19 @@ impl Store for Broken {
             found.pop();
         }
         Ok(found)
+    }
+
+    async fn reversing(&self, shard: u32) -> Result<Vec<Run>, Error> {
+        self.0.reversing(shard).await
+    }
+
+    async fn taken(
+        &self,
+        shard: u32,
+        file: FileId,
+        range: Range,
+    ) -> Result<Vec<OutcomeRow>, Error> {
+        self.0.taken(shard, file, range).await
     }
 
     async fn commit(&self, commit: Arc<Commit>) -> Result<(), Error> {

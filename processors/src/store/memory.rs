@@ -10,7 +10,7 @@ use schemas::ledger::Ledger;
 use crate::account::{Account, AccountName};
 use crate::run::{Run, Span};
 use crate::store::{
-    Commit, Error, Fetched, OutcomeRow, ShardRow, Store, View, other_balance, other_ledger,
+    Commit, Error, Fetched, OutcomeRow, Range, ShardRow, Store, View, other_balance, other_ledger,
 };
 
 /// Plain data under a lock.
@@ -100,6 +100,30 @@ impl Store for MemoryStore {
         let of_file = outcomes.iter().filter(|row| row.file == Some(file));
         let found = of_file.filter_map(|row| Some((row.sequence?, row.fingerprint?)));
         Ok(found.filter(|(sequence, _)| sequences.contains(sequence)).collect())
+    }
+
+    async fn reversing(&self, shard: u32) -> Result<Vec<Run>, Error> {
+        let state = self.lock();
+        let runs = state.shard(shard)?.runs.values();
+        Ok(runs.filter(|run| run.is_reversing()).cloned().collect())
+    }
+
+    async fn taken(
+        &self,
+        shard: u32,
+        file: FileId,
+        range: Range,
+    ) -> Result<Vec<OutcomeRow>, Error> {
+        let state = self.lock();
+        let outcomes = &state.shard(shard)?.outcomes;
+        // Numbers are dense: the n-th outcome has the number n.
+        let below = usize::try_from(range.below).unwrap_or_default().min(outcomes.len());
+        let is_asked_for = |row: &&OutcomeRow| {
+            let indices = range.first_index..=range.last_index;
+            row.file == Some(file) && row.index.is_some_and(|index| indices.contains(&index))
+        };
+        let newest_first = outcomes[..below].iter().rev();
+        Ok(newest_first.filter(is_asked_for).take(range.max).cloned().collect())
     }
 
     async fn commit(&self, commit: Arc<Commit>) -> Result<(), Error> {

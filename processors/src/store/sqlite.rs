@@ -12,7 +12,8 @@ use schemas::ledger::Ledger;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::account::AccountName;
-use crate::store::{Commit, Error, Fetched, ShardRow, Store};
+use crate::run::Run;
+use crate::store::{Commit, Error, Fetched, OutcomeRow, Range, ShardRow, Store};
 
 mod read;
 mod write;
@@ -23,7 +24,7 @@ pub use read::SqliteView;
 const APPLICATION_ID: i32 = 0x6274_6c73;
 
 /// The layout of the tables.
-const LAYOUT: i32 = 1;
+const LAYOUT: i32 = 2;
 
 /// Pages of 4 KiB in the write-ahead log before it is taken over into the database: 64 MiB. A group
 /// of rounds over uniformly spread accounts fills some 40 MiB, and should not wait for the transfer
@@ -172,6 +173,19 @@ impl Store for SqliteStore {
         sequences: Vec<i64>,
     ) -> Result<Vec<(i64, i64)>, Error> {
         self.read(move |connection| read::fingerprints(connection, shard, &file, &sequences)).await
+    }
+
+    async fn reversing(&self, shard: u32) -> Result<Vec<Run>, Error> {
+        self.read(move |connection| read::reversing(connection, shard)).await
+    }
+
+    async fn taken(
+        &self,
+        shard: u32,
+        file: FileId,
+        range: Range,
+    ) -> Result<Vec<OutcomeRow>, Error> {
+        self.read(move |connection| read::taken(connection, shard, &file, range)).await
     }
 
     async fn commit(&self, commit: Arc<Commit>) -> Result<(), Error> {

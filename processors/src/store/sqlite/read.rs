@@ -7,12 +7,12 @@ use rusqlite::types::{ToSqlOutput, Type};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use schemas::ledger::Ledger;
 use schemas::outcome::AccountState;
-use schemas::{Currency, FileId, Sums};
+use schemas::{Currency, FileId};
 
 use crate::account::{Account, AccountName, Balance};
 use crate::run::{Run, RunState, Span};
 use crate::store::sqlite::{blocking, connect_reader, failed};
-use crate::store::{Error, Fetched, OutcomeRow, ShardRow, View};
+use crate::store::{Error, Fetched, OutcomeRow, Range, ShardRow, View};
 
 /// An account's name as a column. A customer's has at most 41 characters, so it is written on the
 /// stack.
@@ -118,11 +118,12 @@ fn of_run(row: &Row<'_>) -> rusqlite::Result<Run> {
         rejected: row.get("rejected")?,
         reversed: row.get("reversed")?,
         duplicates: row.get("duplicates")?,
-        applied_sums: sums(row, "applied_sums")?,
-        rejected_sums: sums(row, "rejected_sums")?,
-        reversed_sums: sums(row, "reversed_sums")?,
+        applied_sums: json(row, "applied_sums")?,
+        rejected_sums: json(row, "rejected_sums")?,
+        reversed_sums: json(row, "reversed_sums")?,
         first_number: row.get("first_number")?,
         last_number: row.get("last_number")?,
+        reversals: json(row, "reversals")?,
     })
 }
 
@@ -142,6 +143,7 @@ fn of_outcome(row: &Row<'_>) -> rusqlite::Result<OutcomeRow> {
         number: row.get("number")?,
         file: if has_file { Some(file(row, "file")?) } else { None },
         sequence: row.get("sequence")?,
+        index: row.get("record_index")?,
         fingerprint: row.get("fingerprint")?,
         body: Bytes::copy_from_slice(row.get_ref("body")?.as_blob()?),
     })
@@ -152,13 +154,100 @@ fn file(row: &Row<'_>, column: &str) -> rusqlite::Result<FileId> {
     bytes.try_into().map(FileId).map_err(|_| wrong(0, Type::Blob))
 }
 
-fn sums(row: &Row<'_>, column: &str) -> rusqlite::Result<Sums> {
+fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
     serde_json::from_str(row.get_ref(column)?.as_str()?)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(error)))
 }
 
 fn wrong(column: usize, found: Type) -> rusqlite::Error {
     rusqlite::Error::InvalidColumnType(column, "value".to_owned(), found)
+}
+
+pub(super) fn reversing(connection: &Connection, shard: u32) -> rusqlite::Result<Vec<Run>> {
+    let mut query = connection
+        .prepare_cached("SELECT * FROM runs WHERE shard = ? AND is_reversing = 1 ORDER BY file")?;
+    query.query_map([shard], of_run)?.collect()
+}
+
+/// Walks the spans back from the newest that can hold what is asked for, and reads of each only the
+/// rows between its ends.
+pub(super) fn taken(
+    connection: &Connection,
+    shard: u32,
+    file: &FileId,
+    range: Range,
+) -> rusqlite::Result<Vec<OutcomeRow>> {
+    let transaction = connection.unchecked_transaction()?;
+    let Some(newest) = newest_span(&transaction, shard, file, range)? else {
+        return Ok(Vec::new());
+    };
+    let mut spans = transaction.prepare_cached(
+        "SELECT * FROM spans WHERE shard = ? AND file = ? AND first_sequence <= ?
+         ORDER BY first_sequence DESC",
+    )?;
+    let mut rows = transaction.prepare_cached(
+        "SELECT * FROM outcomes
+         WHERE shard = ? AND number BETWEEN ? AND ? AND file = ?
+           AND record_index BETWEEN ? AND ?
+         ORDER BY number DESC LIMIT ?",
+    )?;
+    let mut found = Vec::new();
+    let at = params![shard, file.0.as_slice(), newest.first_sequence];
+    for span in spans.query_map(at, of_span)? {
+        let span = span?;
+        let last_number = span.last_number.min(range.below.saturating_sub(1));
+        let of_span = rows.query_map(
+            params![
+                shard,
+                span.first_number,
+                last_number,
+                file.0.as_slice(),
+                range.first_index,
+                range.last_index,
+                limit(range.max.saturating_sub(found.len()))
+            ],
+            of_outcome,
+        )?;
+        for row in of_span {
+            found.push(row?);
+        }
+        if span.first_index <= range.first_index || range.max <= found.len() {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// The newest span that begins below a number and not after a record. Sequences, indices and
+/// numbers ascend together, so it is found by halving the sequences, without an index that every
+/// commit would pay for.
+fn newest_span(
+    connection: &Connection,
+    shard: u32,
+    file: &FileId,
+    range: Range,
+) -> rusqlite::Result<Option<Span>> {
+    let mut query = connection.prepare_cached(
+        "SELECT * FROM spans WHERE shard = ? AND file = ? AND first_sequence <= ?
+         ORDER BY first_sequence DESC LIMIT 1",
+    )?;
+    let mut at_or_before = |sequence: i64| {
+        query.query_row(params![shard, file.0.as_slice(), sequence], of_span).optional()
+    };
+    // A record's sequence on one shard is never above its index in the file.
+    let (mut low, mut high) = (0, range.last_index);
+    let mut found = None;
+    while low <= high {
+        let middle = low.midpoint(high);
+        let Some(span) = at_or_before(middle)? else { break };
+        if span.first_index <= range.last_index && span.first_number < range.below {
+            found = Some(span);
+            low = middle.saturating_add(1);
+        } else {
+            high = span.first_sequence.saturating_sub(1);
+        }
+    }
+    Ok(found)
 }
 
 /// A span holds one commit's sequences of a file, so a run of sequences is found by one search and

@@ -38,12 +38,14 @@ CREATE TABLE balances (
 ) STRICT, WITHOUT ROWID;
 
 -- Append only; also the outbox. body is the Avro event as it is published.
--- sequence is set where the outcome took one: only these are found again, by the spans.
+-- sequence and record_index are set where the outcome took a sequence: only these are found again,
+-- by the spans.
 CREATE TABLE outcomes (
   shard INTEGER NOT NULL,
   number INTEGER NOT NULL,
   file BLOB,
   sequence INTEGER,
+  record_index INTEGER,
   fingerprint INTEGER,
   body BLOB NOT NULL,
   PRIMARY KEY (shard, number)
@@ -64,11 +66,18 @@ CREATE TABLE runs (
   reversed_sums TEXT NOT NULL,
   first_number INTEGER,
   last_number INTEGER,
+  reversals TEXT NOT NULL,
+  is_reversing INTEGER NOT NULL,
   PRIMARY KEY (file, shard),
-  CHECK (next_sequence = applied + rejected)
+  CHECK (next_sequence = applied + rejected),
+  CHECK (reversed <= applied)
 ) STRICT, WITHOUT ROWID;
 
--- Where the outcomes that took a file's sequences lie: a row a commit and file.
+-- Holds only what is under way: by it a shard that is taken finds its open work.
+CREATE INDEX runs_reversing ON runs (shard, file) WHERE is_reversing = 1;
+
+-- Where the outcomes that took a file's sequences lie: a row a commit and file. The columns of a
+-- file on a shard ascend together.
 CREATE TABLE spans (
   shard INTEGER NOT NULL,
   file BLOB NOT NULL,

@@ -298,13 +298,14 @@ fn write_accounts(connection: &Connection, commit: &Commit) -> Result<(), Failur
 
 fn write_outcomes(connection: &Connection, commit: &Commit) -> rusqlite::Result<()> {
     let mut outcome =
-        connection.prepare_cached("INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?)")?;
+        connection.prepare_cached("INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)")?;
     for row in &commit.outcomes {
         outcome.execute(params![
             commit.from.shard,
             row.number,
             row.file.as_ref().map(|file| file.0.as_slice()),
             row.sequence,
+            row.index,
             row.fingerprint,
             row.body.as_ref()
         ])?;
@@ -314,12 +315,8 @@ fn write_outcomes(connection: &Connection, commit: &Commit) -> rusqlite::Result<
 
 fn write_runs(connection: &Connection, commit: &Commit) -> rusqlite::Result<()> {
     let shard = commit.from.shard;
-    let sums = |sums: &schemas::Sums| {
-        serde_json::to_string(sums)
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
-    };
     let mut run = connection.prepare_cached(
-        "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?;
     for row in &commit.runs {
         run.execute(params![
@@ -332,11 +329,13 @@ fn write_runs(connection: &Connection, commit: &Commit) -> rusqlite::Result<()> 
             row.rejected,
             row.reversed,
             row.duplicates,
-            sums(&row.applied_sums)?,
-            sums(&row.rejected_sums)?,
-            sums(&row.reversed_sums)?,
+            json(&row.applied_sums)?,
+            json(&row.rejected_sums)?,
+            json(&row.reversed_sums)?,
             row.first_number,
-            row.last_number
+            row.last_number,
+            json(&row.reversals)?,
+            row.is_reversing()
         ])?;
     }
     let mut span = connection.prepare_cached("INSERT INTO spans VALUES (?, ?, ?, ?, ?, ?)")?;
@@ -351,6 +350,11 @@ fn write_runs(connection: &Connection, commit: &Commit) -> rusqlite::Result<()> 
         ])?;
     }
     Ok(())
+}
+
+fn json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
 use read::Name;
