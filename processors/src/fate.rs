@@ -22,8 +22,8 @@ pub enum Error {
     /// The log.
     #[error("the log failed")]
     Log(#[source] topic::Error),
-    /// An answer to a file's owner has no form in its schema.
-    #[error("failed to encode an answer")]
+    /// An outcome of ours does not decode, or an answer to a file's owner has no form in its schema.
+    #[error("failed to decode an outcome or to encode an answer")]
     Encode(#[from] schemas::codec::Error),
     /// What the topic `postings` says last is not an outcome of this shard.
     #[error("expected the id of an outcome, such as {shard}/0, last in postings, found another")]
@@ -31,19 +31,38 @@ pub enum Error {
         /// The shard.
         shard: u32,
     },
-    /// The topic knows more than the store.
+    /// The store is no state of the ledger whose outcomes the log has.
     #[error(
-        "expected outcomes below {next_number} in partition {shard} of postings, found \
-         {published}: the store is older than the log (was a copy restored?); rebuild it from \
-         the topic postings"
+        "expected outcome {number} of shard {shard} to be the same in the store and in postings, \
+         found another: one of them belongs elsewhere (was a copy mixed up?); restore the two that \
+         belong together, or move the store away and start again: it is rebuilt from postings"
     )]
-    StoreIsOlder {
+    StoreDiffers {
         /// The shard.
         shard: u32,
-        /// The store's next number.
-        next_number: i64,
-        /// The last number published.
-        published: i64,
+        /// The last number that both have.
+        number: i64,
+    },
+    /// The topic lacks an outcome before its last one.
+    #[error(
+        "expected outcome {number} in partition {shard} of postings, found it missing: the topic \
+         lost it; restore a log that has all outcomes"
+    )]
+    OutcomeLost {
+        /// The shard.
+        shard: u32,
+        /// The number.
+        number: i64,
+    },
+    /// An outcome in the topic contradicts those before it.
+    #[error("expected {expected} in outcome {number} of postings, found {found}")]
+    Contradiction {
+        /// Its number.
+        number: i64,
+        /// What follows from the outcomes before it.
+        expected: String,
+        /// What it says.
+        found: String,
     },
 }
 

@@ -26,6 +26,7 @@ pub mod round;
 
 mod fate;
 mod outbox;
+mod rebuild;
 mod shard;
 
 pub mod digest;

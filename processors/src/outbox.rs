@@ -18,7 +18,7 @@ use topic::{Batch, Consumed, Log, Membership, Message, MessageSet, Writer, cloud
 
 use crate::fate::{Backoff, End, Error};
 use crate::round::{Address, Round};
-use crate::store::{self, OutcomeRow, Store, View};
+use crate::store::{self, OutcomeRow, ShardRow, Store, View};
 
 /// Outcomes published at once, at most, and read from the store at once after a restart.
 const OUTCOMES_MAX: usize = 16_384;
@@ -30,7 +30,6 @@ const LOOK_BACK_MIN: i64 = 16;
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// What an outbox needs to know of its owner.
-#[derive(Clone, Copy)]
 pub(crate) struct Setup<'a, L> {
     pub(crate) log: &'a L,
     pub(crate) shard: u32,
@@ -45,7 +44,7 @@ pub(crate) struct Setup<'a, L> {
 
 /// The outbox of one shard.
 pub(crate) struct Outbox<'a, L: Log> {
-    setup: Setup<'a, L>,
+    setup: &'a Setup<'a, L>,
     writer: L::Writer,
 }
 
@@ -57,25 +56,19 @@ struct Posting<'a> {
 
 impl<'a, L: Log> Outbox<'a, L> {
     /// Opens the shard's writer: who had it before is fenced.
-    pub(crate) async fn open(setup: Setup<'a, L>) -> Result<Self, End> {
+    pub(crate) async fn open(setup: &'a Setup<'a, L>) -> Result<Self, End> {
         let writer = setup.writer().await?;
         Ok(Self { setup, writer })
     }
 
-    /// Publishes what the store has beyond the topic.
+    /// Publishes what the store has beyond the topic, of which `published` is the last number.
     pub(crate) async fn catch_up<S: Store>(
         &mut self,
         store: &S,
-        next_offset: i64,
-        next_number: i64,
+        row: ShardRow,
+        published: Option<i64>,
     ) -> Result<(), End> {
-        let shard = self.setup.shard;
-        let published = self.setup.last_number().await?;
-        if let Some(published) = published
-            && next_number <= published
-        {
-            return Err(End::Stop(Error::StoreIsOlder { shard, next_number, published }));
-        }
+        let ShardRow { shard, next_offset, next_number, .. } = row;
         let mut from = published.map_or(0, |number| number.saturating_add(1));
         let mut backoff = self.setup.backoff();
         while from < next_number {
@@ -141,7 +134,7 @@ impl<'a, L: Log> Outbox<'a, L> {
 }
 
 impl<'a, L: Log> Setup<'a, L> {
-    fn backoff(&self) -> Backoff<'a> {
+    pub(crate) fn backoff(&self) -> Backoff<'a> {
         Backoff::new(self.cancel, self.shard, self.patience)
     }
 
@@ -206,7 +199,7 @@ impl<'a, L: Log> Setup<'a, L> {
     }
 
     /// The number of the last outcome in the shard's partition; none where it is empty.
-    async fn last_number(&self) -> Result<Option<i64>, End> {
+    pub(crate) async fn last_number(&self) -> Result<Option<i64>, End> {
         let shard = self.shard;
         let mut backoff = self.backoff();
         let last = loop {
@@ -215,10 +208,15 @@ impl<'a, L: Log> Setup<'a, L> {
             }
         };
         let Some(id) = last else { return Ok(None) };
-        let number =
-            || std::str::from_utf8(&id).ok()?.strip_prefix(&format!("{shard}/"))?.parse().ok();
-        number().map(Some).ok_or(End::Stop(Error::Foreign { shard }))
+        number(shard, &id).map(Some).ok_or(End::Stop(Error::Foreign { shard }))
     }
+}
+
+/// The number in an outcome's id, `<shard>/<number>`; none where it is no id of this shard.
+pub(crate) fn number(shard: u32, id: &[u8]) -> Option<i64> {
+    let (of_shard, number) = std::str::from_utf8(id).ok()?.split_once('/')?;
+    let number = number.parse().ok().filter(|number| 0 <= *number)?;
+    (of_shard.parse() == Ok(shard)).then_some(number)
 }
 
 async fn last_id<L: Log>(log: &L, shard: u32) -> Result<Option<Bytes>, topic::Error> {

@@ -16,6 +16,7 @@ use crate::apply::{Settings, Shard};
 use crate::event::{self, Decoder, Event};
 use crate::fate::{Backoff, End, Error};
 use crate::outbox::{Clock, Outbox, Setup};
+use crate::rebuild;
 use crate::round::{self, EVENTS_MAX, Round};
 use crate::run::Runs;
 use crate::store::{self, Commit, Store};
@@ -208,7 +209,7 @@ impl<L: Log, S: Store> Owner<'_, L, S> {
                 break row;
             }
         };
-        let mut outbox = Outbox::open(Setup {
+        let setup = Setup {
             log: self.log,
             shard: self.shard,
             membership: self.membership,
@@ -216,9 +217,13 @@ impl<L: Log, S: Store> Owner<'_, L, S> {
             clock: &self.config.clock,
             cancel: self.cancel,
             patience: self.config.patience,
-        })
-        .await?;
-        outbox.catch_up(self.store, row.next_offset, row.next_number).await?;
+        };
+        let mut outbox = Outbox::open(&setup).await?;
+        let published = setup.last_number().await?;
+        let accounts_max = self.config.accounts_max;
+        let step = |step| self.step(step);
+        let row = rebuild::forward(&setup, self.store, row, published, accounts_max, step).await?;
+        outbox.catch_up(self.store, row, published).await?;
         while backoff.after(messages.seek(row.next_offset).await).await?.is_none() {}
         self.step(Step::Acquired);
 

@@ -342,33 +342,6 @@ async fn an_event_that_can_not_be_applied_stops_its_shard_alone() {
     assert_eq!(store.view().await.unwrap().shards().await.unwrap()[1].next_offset, 1);
 }
 
-/// A store from before what was published is refused, with the remedy.
-#[tokio::test]
-async fn a_store_that_is_older_than_the_log_stops_its_shards() {
-    let mut world = World::new().await;
-    let store = MemoryStore::new();
-    store.open_ledger(&ledger(4)).await.unwrap();
-    world.say_file(file(1), 3).await;
-    let mut running = Running::start(&world, &store, |_| ());
-    running.until_published(&world, 4).await;
-    assert!(running.end().await.is_empty());
-
-    let restored = MemoryStore::new();
-    restored.open_ledger(&ledger(4)).await.unwrap();
-    let mut running = Running::start(&world, &restored, |_| ());
-    for _ in 0..SHARDS {
-        assert_eq!(running.steps.recv().await.unwrap().1, None);
-    }
-    let stopped = running.end().await;
-    assert_eq!(stopped.len(), 4);
-    let found = stopped.iter().find(|stopped| stopped.shard == 0).unwrap().error.to_string();
-    assert_eq!(
-        found,
-        "expected outcomes below 0 in partition 0 of postings, found 3: the store is older than \
-         the log (was a copy restored?); rebuild it from the topic postings"
-    );
-}
-
 /// With room for one account and rounds of any size, the same state comes out.
 #[tokio::test]
 async fn the_bound_of_accounts_in_memory_changes_nothing() {
