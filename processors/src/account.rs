@@ -142,6 +142,8 @@ pub struct Accounts {
     customers: HashMap<AccountId, usize>,
     /// House accounts are few: a party and a network each.
     houses: Vec<(Party, Arc<str>, usize)>,
+    /// The same by name, as a leg that was posted calls them.
+    named: HashMap<Arc<str>, usize>,
     wanted: Vec<usize>,
     touched: Vec<usize>,
     undo: Vec<Undo>,
@@ -201,11 +203,37 @@ impl Accounts {
     /// Notes that a house account will be needed.
     pub fn want_house(&mut self, party: Party, network: &Arc<str>, shard: u32) {
         if self.house(party, network).is_none()
-            && let Some(name) = AccountName::house(party, network, shard)
+            && let Some(AccountName::House(name)) = AccountName::house(party, network, shard)
         {
-            let slot = self.want(name);
+            let slot = self.want_named(name);
             self.houses.push((party, Arc::clone(network), slot));
         }
+    }
+
+    /// Notes that the account of this name will be needed, as a leg that was posted calls it.
+    pub fn want_text(&mut self, name: &str) -> Slot {
+        if let Ok(account) = name.parse::<AccountId>() {
+            if let Some(slot) = self.customer(&account) {
+                return slot;
+            }
+            let slot = self.want(AccountName::Customer(account));
+            self.customers.insert(account, slot);
+            return Slot(slot);
+        }
+        Slot(match self.named.get(name) {
+            Some(slot) => *slot,
+            None => self.want_named(name.into()),
+        })
+    }
+
+    /// A house account is there once, whether it is wanted by what it is for or by its name.
+    fn want_named(&mut self, name: Arc<str>) -> usize {
+        if let Some(slot) = self.named.get(&name) {
+            return *slot;
+        }
+        let slot = self.want(AccountName::House(Arc::clone(&name)));
+        self.named.insert(name, slot);
+        slot
     }
 
     fn want(&mut self, name: AccountName) -> usize {

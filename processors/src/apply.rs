@@ -38,6 +38,27 @@
 //! | more events came than it says | conflict | `events_differ` |
 //! | else, also when it comes again | segment | |
 //!
+//! An end that comes again, as it does after a replay, answers again: with its own command, and with
+//! what is so by then.
+//!
+//! | a reversal, when | outcome | reason |
+//! |---|---|---|
+//! | its command was taken up here before | duplicate | |
+//! | its file has begun here and not ended | rejected | `file_open` |
+//! | else, also where nothing of the file came here | reversal_begun | |
+//!
+//! All but *reversal_begun* answer the file's owner, a duplicate where that reversal has ended. One
+//! that is begun is undone from its newest record to its oldest, in the rounds that follow:
+//!
+//! | an applied record of its range, when | outcome | reason |
+//! |---|---|---|
+//! | a reversal before covers it | none: that one undid it | |
+//! | a counter of an account would overflow | rejected | `counter_overflow` |
+//! | else, also on frozen and closed accounts | reversed | |
+//!
+//! When none is left the outcome is *reversal_ended*, which answers. These outcomes stand at the
+//! offset of the last event that was applied, and take no sequence.
+//!
 //! | a change of an account, when | outcome | reason |
 //! |---|---|---|
 //! | the account belongs to another shard | rejected | `wrong_shard` |
@@ -54,6 +75,7 @@ use crate::account::{Accounts, Overflow, Posting, Slot};
 use crate::event::{Event, Record, What};
 use crate::outcome::{self, Place, Reason};
 use crate::posting::{LegRule, Party, Rules};
+use crate::reversal::Reversals;
 use crate::run::{Runs, Taken};
 
 /// What the configuration says about applying.
@@ -65,6 +87,27 @@ pub struct Settings {
     pub unknown_accounts: HashMap<String, UnknownAccount>,
     /// The same for a feed that isn't listed.
     pub unknown_account_default: UnknownAccount,
+    /// The checks that are made.
+    pub checks: Checks,
+}
+
+/// The checks of the ladder that can be left out: none in earnest. What is there to find a doubled
+/// event is itself tested by leaving a check out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checks {
+    sequence: bool,
+}
+
+impl Checks {
+    /// Every check is made.
+    pub const ALL: Self = Self { sequence: true };
+
+    /// A record is applied whatever its sequence, also where it was applied before.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn without_sequence_check(self) -> Self {
+        Self { sequence: false }
+    }
 }
 
 impl Settings {
@@ -97,6 +140,8 @@ pub struct Shard {
     pub accounts: Accounts,
     /// What it has of files.
     pub runs: Runs,
+    /// What of them is being undone.
+    pub reversals: Reversals,
 }
 
 /// Applying can't go on: the state contradicts itself, and the shard stops.
@@ -141,7 +186,8 @@ impl Shard {
     /// A shard of which nothing is in memory yet.
     pub fn new(id: u32, shards: u32, next_offset: i64, next_number: i64) -> Self {
         let (accounts, runs) = (Accounts::default(), Runs::default());
-        Self { id, shards, next_offset, next_number, accounts, runs }
+        let reversals = Reversals::default();
+        Self { id, shards, next_offset, next_number, accounts, runs, reversals }
     }
 
     /// Notes the accounts and files that an event will need.
@@ -157,6 +203,7 @@ impl Shard {
                 }
             }
             What::SegmentClosed(closed) => self.runs.want(closed.file_id),
+            What::Reversal(reversal) => self.runs.want(reversal.file_id),
             What::AccountChanged(changed) => self.accounts.want_customer(&changed.account),
         }
     }
@@ -177,6 +224,7 @@ impl Shard {
         let outcome = match &event.what {
             What::Record(record) => self.apply_record(settings, place, record)?,
             What::SegmentClosed(closed) => self.apply_end(place, closed)?,
+            What::Reversal(reversal) => self.begin_reversal(place, reversal)?,
             What::AccountChanged(changed) => self.apply_change(place, changed)?,
         };
         (self.next_offset, self.next_number) = (next_offset, next_number);
@@ -197,14 +245,15 @@ impl Shard {
             let why = reason("file_cancelled", || "the file was cancelled".to_owned());
             return Ok(without(OutcomeKind::CLOSED, Some(why)));
         }
-        if record.sequence < expected {
+        let is_checked = settings.checks.sequence;
+        if is_checked && record.sequence < expected {
             return self.apply_again(place, record);
         }
         if run.is_complete() {
             let why = reason("file_complete", || format!("the file ended with {expected} events"));
             return Ok(without(OutcomeKind::CLOSED, Some(why)));
         }
-        if expected < record.sequence {
+        if is_checked && expected < record.sequence {
             self.runs.block(&record.file);
             let why = reason("sequence_missing", || {
                 format!("expected sequence {expected}, found {}", record.sequence)
@@ -410,7 +459,7 @@ fn slot(accounts: &Accounts, record: &Record, party: Party) -> Result<Slot, Erro
     slot.ok_or_else(|| not_loaded("an account"))
 }
 
-fn reason(code: &'static str, detail: impl FnOnce() -> String) -> Reason {
+pub(crate) fn reason(code: &'static str, detail: impl FnOnce() -> String) -> Reason {
     Reason { code, detail: detail() }
 }
 
@@ -425,7 +474,7 @@ fn wrong_shard(shard: &Shard, of_account: u32) -> Reason {
     })
 }
 
-fn not_loaded(what: &str) -> Error {
+pub(crate) fn not_loaded(what: &str) -> Error {
     Error::NotLoaded { what: what.to_owned() }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use schemas::codec::{self, Codec, EventType};
-use schemas::record::{AccountChanged, SegmentClosed};
+use schemas::record::{AccountChanged, Reversal, SegmentClosed};
 use schemas::{AccountId, Currency, Date, Direction, FileId, Kind};
 use serde::Deserialize;
 
@@ -24,6 +24,8 @@ pub enum What {
     Record(Record),
     /// The end of a file's run on the shard.
     SegmentClosed(SegmentClosed),
+    /// Undoes what was applied of a file.
+    Reversal(Reversal),
     /// A new state or label of an account.
     AccountChanged(AccountChanged),
 }
@@ -69,8 +71,8 @@ pub enum Error {
     },
     /// An event that this version can't apply.
     #[error(
-        "expected a record, an end of segment or a change of account at offset {offset} of its \
-         shard, found {found}: this version can't apply it"
+        "expected a record, an end of segment, a reversal or a change of account at offset \
+         {offset} of its shard, found {found}: this version can't apply it"
     )]
     Unknown {
         /// Its offset.
@@ -145,6 +147,11 @@ impl Decoder {
                 let closed: SegmentClosed = self.codec.decode(bytes).map_err(decode)?;
                 not_negative(offset, "events", closed.events)?;
                 What::SegmentClosed(closed)
+            }
+            EventType::Reversal => {
+                let reversal: Reversal = self.codec.decode(bytes).map_err(decode)?;
+                not_negative(offset, "first_index", reversal.first_index)?;
+                What::Reversal(reversal)
             }
             EventType::AccountChanged => {
                 What::AccountChanged(self.codec.decode(bytes).map_err(decode)?)

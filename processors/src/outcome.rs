@@ -2,11 +2,12 @@
 
 use schemas::file::Segment;
 use schemas::outcome::{Leg, Outcome, OutcomeKind};
-use schemas::record::{AccountChanged, SegmentClosed};
-use schemas::{Currency, Direction, FileId};
+use schemas::record::{self, AccountChanged, SegmentClosed};
+use schemas::{CommandId, Currency, Direction, FileId};
 
 use crate::account::Account;
 use crate::event::Record;
+use crate::reversal::{Applied, Reversal};
 
 /// Where an outcome stands: its shard, its number, and the offset of the event that it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +111,75 @@ pub fn of_change(
         detail,
         legs: leg.into_iter().collect(),
         command_id: Some(changed.command_id.to_string()),
+        ..empty(place)
+    }
+}
+
+/// The outcome of being asked for a reversal; `answer` goes to the file's owner.
+pub fn of_reversal(
+    place: Place,
+    asked: &record::Reversal,
+    kind: OutcomeKind,
+    reason: Option<Reason>,
+    answer: Option<Segment>,
+) -> Outcome {
+    let (code, detail) = split(reason);
+    Outcome {
+        kind,
+        file_id: Some(asked.file_id),
+        index: Some(asked.first_index),
+        last_index: Some(asked.last_index),
+        reason: code,
+        detail,
+        segment: answer,
+        command_id: Some(asked.command_id.to_string()),
+        answer_to: Some(asked.answer_to),
+        ..empty(place)
+    }
+}
+
+/// The outcome of undoing one record: *reversed*, or *rejected* where there is a reason. It states
+/// what the record posted; its legs are the opposite ones.
+pub fn of_undone(
+    place: Place,
+    file: FileId,
+    command_id: CommandId,
+    applied: &Applied,
+    reason: Option<Reason>,
+    legs: Vec<Leg>,
+) -> Outcome {
+    let kind = if reason.is_none() { OutcomeKind::REVERSED } else { OutcomeKind::REJECTED };
+    let (code, detail) = split(reason);
+    Outcome {
+        kind,
+        file_id: Some(file),
+        index: Some(applied.index),
+        direction: applied.direction.clone(),
+        amount_minor: applied.amount_minor,
+        currency: applied.currency,
+        exponent: applied.exponent,
+        reason: code,
+        detail,
+        legs,
+        command_id: Some(command_id.to_string()),
+        number_reversed: Some(applied.number),
+        ..empty(place)
+    }
+}
+
+/// The outcome of the end of a reversal; `answer` goes to the file's owner.
+pub fn of_reversal_ended(
+    place: Place,
+    file: FileId,
+    reversal: &Reversal,
+    answer: Segment,
+) -> Outcome {
+    Outcome {
+        kind: OutcomeKind::REVERSAL_ENDED,
+        file_id: Some(file),
+        segment: Some(answer),
+        command_id: Some(reversal.command_id.to_string()),
+        answer_to: Some(reversal.answer_to),
         ..empty(place)
     }
 }

@@ -1,4 +1,5 @@
-//! A round: what arrived while the last commit was under way, applied in memory, ready to commit.
+//! A round: what arrived while the last commit was under way, and a slice of what is being undone,
+//! applied in memory, ready to commit.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use schemas::FileId;
 use schemas::codec::{self, Codec, Encoder};
 use schemas::command::SegmentApplied;
-use schemas::outcome::Outcome;
+use schemas::outcome::{Outcome, OutcomeKind};
 
 use crate::apply::{self, Settings, Shard};
 use crate::event::{Event, What};
@@ -20,6 +21,13 @@ use crate::store::{self, AccountRow, BalanceRow, Commit, OutcomeRow, ShardRow, S
 /// already; with all shards of a process at work, each thousand more is some tens of megabytes.
 pub const EVENTS_MAX: usize = 512;
 
+/// Outcomes that a round looks at at most, to undo them. Undoing one costs what applying it did.
+pub const SLICE_MAX: usize = 512;
+
+mod slice;
+
+pub use slice::load as load_reversals;
+
 /// A round that is applied in memory.
 #[derive(Clone, Debug)]
 pub struct Round {
@@ -27,6 +35,27 @@ pub struct Round {
     pub commit: Arc<Commit>,
     /// For each of its outcomes, how it is published.
     pub addresses: Vec<Address>,
+    /// What it did of reversals.
+    pub reversals: Reversals,
+}
+
+/// What a round did of reversals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reversals {
+    /// It took one up.
+    pub has_begun: bool,
+    /// It undid a slice of one.
+    pub has_slice: bool,
+    /// It ended one.
+    pub has_ended: bool,
+}
+
+impl Reversals {
+    fn note(&mut self, outcome: &Outcome) {
+        self.has_begun |= outcome.kind == OutcomeKind::REVERSAL_BEGUN;
+        self.has_slice |= outcome.number_reversed.is_some();
+        self.has_ended |= outcome.kind == OutcomeKind::REVERSAL_ENDED;
+    }
 }
 
 /// How an outcome is published.
@@ -64,11 +93,12 @@ pub enum Error {
     Encode(#[from] codec::Error),
 }
 
-/// Reads into memory what these events need and is not there yet.
+/// Reads into memory what these events need and is not there yet; and where a reversal is open, a
+/// slice of what it undoes.
 ///
 /// # Errors
 ///
-/// As [`Store::fetch`].
+/// As [`Store::fetch`]; *invariant* where what is to be undone does not decode.
 pub async fn prepare<S: Store>(
     store: &S,
     shard: &mut Shard,
@@ -78,12 +108,10 @@ pub async fn prepare<S: Store>(
     for event in events {
         shard.want(settings, event);
     }
-    let (accounts, files) = (shard.accounts.wanted(), shard.runs.wanted());
-    if !(accounts.is_empty() && files.is_empty()) {
-        let fetched = store.fetch(shard.id, accounts, files).await?;
-        shard.accounts.load(fetched.accounts);
-        shard.runs.load(fetched.runs);
-    }
+    slice::want(shard);
+    fetch(store, shard).await?;
+    slice::prepare(store, shard).await?;
+    fetch(store, shard).await?;
     // Doubled events are few: only these have their fingerprints looked up.
     let mut doubled: BTreeMap<FileId, Vec<i64>> = BTreeMap::new();
     for event in events {
@@ -102,7 +130,19 @@ pub async fn prepare<S: Store>(
     Ok(())
 }
 
-/// Applies events in memory, after [`prepare`]; none where there was nothing to apply.
+/// Reads what is wanted.
+async fn fetch<S: Store>(store: &S, shard: &mut Shard) -> Result<(), store::Error> {
+    let (accounts, files) = (shard.accounts.wanted(), shard.runs.wanted());
+    if !(accounts.is_empty() && files.is_empty()) {
+        let fetched = store.fetch(shard.id, accounts, files).await?;
+        shard.accounts.load(fetched.accounts);
+        shard.runs.load(fetched.runs);
+    }
+    Ok(())
+}
+
+/// Applies events in memory, after [`prepare`], and undoes the slice that is there; no round where
+/// nothing came of it.
 ///
 /// The error is why the events after the last of the round can't be applied.
 pub fn apply_all(
@@ -118,21 +158,33 @@ pub fn apply_all(
         next_offset: shard.next_offset,
         next_number: shard.next_number,
     };
-    let mut bodies = Bodies::default();
-    let mut addresses = Vec::with_capacity(events.len());
+    let mut said = Said { encoder, bodies: Bodies::default(), addresses: Vec::new() };
+    said.addresses.reserve(events.len());
+    let mut reversals = Reversals::default();
+    let mut events = events.iter();
     let mut error = None;
-    for event in events {
-        match apply_one(shard, settings, event, encoder, &mut bodies) {
-            Ok(address) => addresses.push(address),
-            // A defect of ours: its effects are in memory and its outcome is not, so nothing of
-            // this round may be committed.
-            Err(stop @ Error::Encode(_)) => return (None, Some(stop)),
+    loop {
+        let outcome = match events.next() {
+            Some(event) => shard.apply(settings, event).map(Some),
+            None => shard.undo(),
+        };
+        match outcome {
+            Ok(None) => break,
+            Ok(Some(outcome)) => {
+                reversals.note(&outcome);
+                // A defect of ours: its effects are in memory and its outcome is not, so nothing
+                // of this round may be committed.
+                if let Err(stop) = said.add(&outcome) {
+                    return (None, Some(stop.into()));
+                }
+            }
             Err(stop) => {
-                error = Some(stop);
+                error = Some(stop.into());
                 break;
             }
         }
     }
+    let Said { bodies, addresses, .. } = said;
     if addresses.is_empty() {
         return (None, error);
     }
@@ -158,30 +210,35 @@ pub fn apply_all(
         runs,
         spans,
     };
-    (Some(Round { commit: Arc::new(commit), addresses }), error)
+    (Some(Round { commit: Arc::new(commit), addresses, reversals }), error)
 }
 
-fn apply_one(
-    shard: &mut Shard,
-    settings: &Settings,
-    event: &Event,
-    encoder: &mut Encoder<Outcome>,
-    bodies: &mut Bodies,
-) -> Result<Address, Error> {
-    let outcome = shard.apply(settings, event)?;
-    let start = bodies.buffer.len();
-    encoder.encode(&outcome, &mut bodies.buffer)?;
-    let took_sequence = outcome.kind == schemas::outcome::OutcomeKind::APPLIED
-        || outcome.kind == schemas::outcome::OutcomeKind::REJECTED;
-    bodies.rows.push(Row {
-        number: outcome.number,
-        file: outcome.file_id,
-        sequence: outcome.sequence.filter(|_| took_sequence),
-        index: outcome.index.filter(|_| took_sequence && outcome.sequence.is_some()),
-        fingerprint: outcome.fingerprint,
-        body: start..bodies.buffer.len(),
-    });
-    Ok(Address::of(&outcome))
+/// What a round says: its outcomes, encoded, and where they go.
+struct Said<'a> {
+    encoder: &'a mut Encoder<Outcome>,
+    bodies: Bodies,
+    addresses: Vec<Address>,
+}
+
+impl Said<'_> {
+    fn add(&mut self, outcome: &Outcome) -> Result<(), codec::Error> {
+        let bodies = &mut self.bodies;
+        let start = bodies.buffer.len();
+        self.encoder.encode(outcome, &mut bodies.buffer)?;
+        let took_sequence =
+            outcome.kind == OutcomeKind::APPLIED || outcome.kind == OutcomeKind::REJECTED;
+        let sequence = outcome.sequence.filter(|_| took_sequence);
+        bodies.rows.push(Row {
+            number: outcome.number,
+            file: outcome.file_id,
+            sequence,
+            index: outcome.index.filter(|_| sequence.is_some()),
+            fingerprint: outcome.fingerprint,
+            body: start..bodies.buffer.len(),
+        });
+        self.addresses.push(Address::of(outcome));
+        Ok(())
+    }
 }
 
 /// The bodies of a round's outcomes, in one buffer.

@@ -8,7 +8,7 @@ use schemas::record::SegmentClosed;
 use schemas::{FileId, Sums};
 
 use crate::event::Record;
-use crate::reversal::Reversal;
+use crate::reversal::{Applied, Reversal};
 
 schemas::vocabulary! {
     /// Whether more of a file may come.
@@ -88,6 +88,36 @@ impl Run {
     /// True where the file was given up.
     pub fn is_cancelled(&self) -> bool {
         self.state == RunState::CANCELLED
+    }
+
+    /// True where more of it may be applied: it has begun, and was neither ended nor given up.
+    pub fn may_grow(&self) -> bool {
+        let has_begun = 0 < self.next_sequence || self.is_blocked;
+        has_begun && !self.is_complete() && !self.is_cancelled()
+    }
+
+    /// What is said of it to the file's owner, in the outcome of this number; `events` is how many
+    /// it has here.
+    pub fn answer(&self, shard: u32, number: i64, events: i64) -> Segment {
+        Segment {
+            shard: i32::try_from(shard).unwrap_or(i32::MAX),
+            number,
+            complete: self.is_complete(),
+            events,
+            applied: self.applied,
+            rejected: self.rejected,
+            reversed: self.reversed,
+            duplicates: self.duplicates,
+            applied_sums: self.applied_sums.clone(),
+            rejected_sums: self.rejected_sums.clone(),
+            reversed_sums: self.reversed_sums.clone(),
+        }
+    }
+
+    /// True where a reversal before `begun_number` undid this outcome of a record.
+    pub fn is_undone(&self, begun_number: i64, index: i64, number: i64) -> bool {
+        let mut before = self.reversals.iter().take_while(|it| it.begun_number < begun_number);
+        before.any(|reversal| reversal.covers(index, number))
     }
 
     /// True while a reversal is taken up and has not ended.
@@ -244,13 +274,14 @@ impl Runs {
         if let Some(currency) = record.currency {
             let _ = sums.add(&record.direction, currency, record.exponent, record.amount_minor);
         }
-        run.next_sequence = run.next_sequence.saturating_add(1);
+        let sequence = run.next_sequence;
+        run.next_sequence = sequence.saturating_add(1);
         run.is_blocked = false;
         run.first_number.get_or_insert(number);
         run.last_number = Some(number);
         let span = entry.span.get_or_insert(Span {
             file: record.file,
-            first_sequence: record.sequence,
+            first_sequence: sequence,
             first_index: record.index,
             first_number: number,
             last_number: number,
@@ -289,19 +320,66 @@ impl Runs {
         entry.run.state = state;
         entry.run.is_blocked = false;
         entry.is_changed = true;
-        Some(Segment {
-            shard: i32::try_from(shard).unwrap_or(i32::MAX),
-            number,
-            complete: !is_cancelled,
-            events: closed.events,
-            applied: entry.run.applied,
-            rejected: entry.run.rejected,
-            reversed: entry.run.reversed,
-            duplicates: entry.run.duplicates,
-            applied_sums: entry.run.applied_sums.clone(),
-            rejected_sums: entry.run.rejected_sums.clone(),
-            reversed_sums: entry.run.reversed_sums.clone(),
-        })
+        Some(entry.run.answer(shard, number, closed.events))
+    }
+
+    /// The reversal of a file that this outcome took up.
+    pub fn reversal(&self, file: &FileId, begun_number: i64) -> Option<&Reversal> {
+        self.get(file)?.reversals.iter().find(|it| it.begun_number == begun_number)
+    }
+
+    fn change_reversal(
+        &mut self,
+        file: &FileId,
+        begun_number: i64,
+    ) -> Option<(&mut Reversal, &mut i64, &mut Sums)> {
+        let entry = self.entries.get_mut(file)?;
+        let run = &mut entry.run;
+        let reversal = run.reversals.iter_mut().find(|it| it.begun_number == begun_number)?;
+        entry.is_changed = true;
+        Some((reversal, &mut run.reversed, &mut run.reversed_sums))
+    }
+
+    /// Notes a reversal that is taken up.
+    pub fn begin_reversal(&mut self, file: &FileId, reversal: Reversal) {
+        if let Some(entry) = self.entries.get_mut(file) {
+            entry.run.reversals.push(reversal);
+            entry.is_changed = true;
+        }
+    }
+
+    /// Notes that a reversal came to an outcome: it is undone, or it can't be.
+    pub fn undo(&mut self, file: &FileId, begun_number: i64, applied: &Applied, is_undone: bool) {
+        let Some((reversal, reversed, sums)) = self.change_reversal(file, begun_number) else {
+            return;
+        };
+        reversal.below = Some(applied.number);
+        if !is_undone {
+            return;
+        }
+        reversal.reversed = reversal.reversed.saturating_add(1);
+        *reversed = reversed.saturating_add(1);
+        let Some(currency) = applied.currency else { return };
+        for sums in [&mut reversal.reversed_sums, sums] {
+            // They have room: what was applied had it, and each record is undone once.
+            let (direction, exponent) = (&applied.direction, applied.exponent);
+            let _ = sums.add(direction, currency, exponent, applied.amount_minor);
+        }
+    }
+
+    /// Ends a reversal, and says what came of it and of the file.
+    pub fn end_reversal(
+        &mut self,
+        file: &FileId,
+        begun_number: i64,
+        shard: u32,
+        number: i64,
+    ) -> Option<(&Reversal, Segment)> {
+        let (reversal, ..) = self.change_reversal(file, begun_number)?;
+        reversal.below = None;
+        let run = self.get(file)?;
+        let answer = run.answer(shard, number, run.next_sequence);
+        Some((self.reversal(file, begun_number)?, answer))
     }
 
     /// What differs from the store: the runs, and the spans taken since the last commit, both in

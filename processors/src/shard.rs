@@ -5,21 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use schemas::Topic;
-use schemas::codec::{Codec, Encoder};
-use schemas::outcome::Outcome;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use topic::{Assignment, Log, Membership, PartitionReader, ReaderOf, Received, own_partitions};
+use topic::{Assignment, Log, Membership, PartitionReader, ReaderOf, own_partitions};
 
-use crate::account::Accounts;
 use crate::apply::{Settings, Shard};
-use crate::event::{self, Decoder, Event};
 use crate::fate::{Backoff, End, Error};
 use crate::outbox::{Clock, Outbox, Setup};
 use crate::rebuild;
-use crate::round::{self, EVENTS_MAX, Round};
-use crate::run::Runs;
-use crate::store::{self, Commit, Store};
+use crate::round::Round;
+use crate::store::Store;
+
+mod applier;
+
+use applier::{Applier, Page};
 
 /// The group that shares out the shards.
 pub const GROUP: &str = "processors";
@@ -28,8 +27,8 @@ pub const GROUP: &str = "processors";
 /// keeps both busy; more would only be held in memory.
 const ROUNDS_WAITING_MAX: usize = 1;
 
-/// Files of which a shard keeps its counts in memory; above it they are read again when needed.
-const FILES_MAX: usize = 1_024;
+/// Pages of events that are read and wait to be applied.
+const PAGES_WAITING_MAX: usize = 1;
 
 /// Accounts that a shard keeps in memory unless the configuration says otherwise: about 250 bytes
 /// each. Above it all are dropped after a commit, and read again when needed.
@@ -228,18 +227,35 @@ impl<L: Log, S: Store> Owner<'_, L, S> {
         self.step(Step::Acquired);
 
         let (committed, rounds) = mpsc::channel(ROUNDS_WAITING_MAX);
-        let applier = Applier {
-            owner: self,
-            epoch: row.epoch,
-            shard: Shard::new(self.shard, self.config.shards, row.next_offset, row.next_number),
-            encoder: round::encoder(),
-            committed,
-        };
-        // Applying ends by itself or because publishing did; either way what is committed is
-        // published first, if it can be, and what stopped publishing is the reason.
-        let (published, applied) =
-            tokio::join!(self.publish(&mut outbox, rounds), applier.work(messages));
+        let (read, pages) = mpsc::channel(PAGES_WAITING_MAX);
+        let shard = Shard::new(self.shard, self.config.shards, row.next_offset, row.next_number);
+        let applier = Applier::new(self, row.epoch, shard, committed);
+        // Reading ends when nobody applies any more. Applying ends by itself or because publishing
+        // did; either way what is committed is published first, if it can be, and what stopped
+        // publishing is the reason.
+        let (published, applied, ()) = tokio::join!(
+            self.publish(&mut outbox, rounds),
+            applier.work(pages),
+            self.read(messages, read)
+        );
         published.and(applied)
+    }
+
+    /// Reads ahead, by itself: a read that is given up is begun anew, and one that is given up for
+    /// each short commit would never end.
+    async fn read(&self, messages: &mut ReaderOf<L>, read: mpsc::Sender<Page>) {
+        while let Ok(place) = read.reserve().await {
+            tokio::select! {
+                biased;
+                () = read.closed() => return,
+                page = messages.next() => {
+                    if page.is_ok() {
+                        self.step(Step::Fetched);
+                    }
+                    place.send(page);
+                }
+            }
+        }
     }
 
     async fn publish(
@@ -263,172 +279,6 @@ impl<L: Log, S: Store> Owner<'_, L, S> {
     fn step(&self, step: Step) {
         if let Some(on_step) = &self.config.on_step {
             on_step(self.shard, step);
-        }
-    }
-}
-
-/// What arrived and is not applied yet.
-struct Waiting {
-    decoder: Decoder,
-    events: Vec<Event>,
-    /// Why nothing more is read: it counts once the events before it are applied.
-    end: Option<End>,
-}
-
-impl Waiting {
-    fn has_room(&self) -> bool {
-        self.end.is_none() && self.events.len() < EVENTS_MAX
-    }
-
-    fn add(&mut self, received: Result<Vec<Received>, topic::Error>) {
-        let received = match received {
-            Ok(received) => received,
-            Err(error) => {
-                self.end = Some(error.into());
-                return;
-            }
-        };
-        for message in received {
-            match self.decoder.decode(message.offset, message.value.as_deref()) {
-                Ok(event) => self.events.push(event),
-                Err(error) => return self.end = Some(stop(error)),
-            }
-        }
-    }
-
-    fn take_round(&mut self) -> Vec<Event> {
-        let rest = self.events.split_off(self.events.len().min(EVENTS_MAX));
-        std::mem::replace(&mut self.events, rest)
-    }
-}
-
-fn stop(error: event::Error) -> End {
-    End::Stop(Error::Event(error))
-}
-
-struct Applier<'a, L, S> {
-    owner: &'a Owner<'a, L, S>,
-    epoch: i64,
-    shard: Shard,
-    encoder: Encoder<Outcome>,
-    committed: mpsc::Sender<Round>,
-}
-
-impl<L: Log, S: Store> Applier<'_, L, S> {
-    async fn work(mut self, messages: &mut ReaderOf<L>) -> Result<(), End> {
-        let decoder = Decoder::new(Codec::built_in());
-        let mut waiting = Waiting { decoder, events: Vec::new(), end: None };
-        let mut backoff = self.owner.backoff();
-        loop {
-            // Between rounds is where it may end: nothing is half done here.
-            if self.owner.cancel.is_cancelled() || self.committed.is_closed() {
-                return Ok(());
-            }
-            if !waiting.events.is_empty() {
-                let events = waiting.take_round();
-                self.round(&events, &mut waiting, messages).await?;
-                backoff.is_over();
-                continue;
-            }
-            match waiting.end.take() {
-                None => (),
-                Some(End::Retry(error)) => backoff.wait(error).await?,
-                Some(end) => return Err(end),
-            }
-            tokio::select! {
-                biased;
-                () = self.owner.cancel.cancelled() => return Ok(()),
-                () = self.committed.closed() => return Ok(()),
-                received = messages.next() => waiting.add(received),
-            }
-        }
-    }
-
-    /// One round: applied, committed, and handed to the outbox.
-    async fn round(
-        &mut self,
-        events: &[Event],
-        waiting: &mut Waiting,
-        messages: &mut ReaderOf<L>,
-    ) -> Result<(), End> {
-        let settings = &self.owner.config.settings;
-        let mut backoff = self.owner.backoff();
-        let (round, stopped) = loop {
-            let before = (self.shard.next_offset, self.shard.next_number);
-            let (store, shard) = (self.owner.store, &mut self.shard);
-            let prepared = round::prepare(store, shard, settings, events).await;
-            let result = match prepared {
-                Err(error) => Err(End::from(error)),
-                Ok(()) => {
-                    let (round, stopped) = round::apply_all(
-                        &mut self.shard,
-                        self.epoch,
-                        settings,
-                        events,
-                        &mut self.encoder,
-                    );
-                    let stopped = stopped.map(|error| End::Stop(Error::Round(error)));
-                    let Some(round) = round else { return stopped.map_or(Ok(()), Err) };
-                    self.owner.step(Step::Applied);
-                    match self.commit(&round.commit, waiting, messages).await {
-                        Ok(()) => break (round, stopped),
-                        Err(end) => Err(end),
-                    }
-                }
-            };
-            match result {
-                Err(End::Retry(error)) => {
-                    // What is in memory is dropped, and read again: nothing of it was committed.
-                    let (next_offset, next_number) = before;
-                    self.shard =
-                        Shard::new(self.shard.id, self.shard.shards, next_offset, next_number);
-                    backoff.wait(error).await?;
-                }
-                other => return other,
-            }
-        };
-        backoff.is_over();
-        self.owner.step(Step::Committed);
-        if self.owner.config.accounts_max < self.shard.accounts.len() {
-            self.shard.accounts = Accounts::default();
-        }
-        if FILES_MAX < self.shard.runs.len() {
-            self.shard.runs = Runs::default();
-        }
-        // Nobody takes it where publishing has ended, and then its end is what is reported.
-        let _ = self.committed.send(round).await;
-        stopped.map_or(Ok(()), Err)
-    }
-
-    /// Commits, and meanwhile reads and decodes what comes next.
-    async fn commit(
-        &self,
-        commit: &Arc<Commit>,
-        waiting: &mut Waiting,
-        messages: &mut ReaderOf<L>,
-    ) -> Result<(), End> {
-        let committing = self.owner.store.commit(Arc::clone(commit));
-        tokio::pin!(committing);
-        let result = loop {
-            tokio::select! {
-                biased;
-                result = &mut committing => break result,
-                received = messages.next(), if waiting.has_room() => waiting.add(received),
-            }
-        };
-        let ambiguous = match result {
-            Err(error @ store::Error::Ambiguous { .. }) => error,
-            other => return other.map_err(End::from),
-        };
-        // Only the same commit tells whether it happened: looking would not, since it may still be
-        // under way. So from here on it is repeated, whatever else fails.
-        let mut backoff = self.owner.backoff();
-        backoff.wait(Error::Store(ambiguous)).await?;
-        loop {
-            let tried = self.owner.store.commit(Arc::clone(commit)).await;
-            if let Some(()) = backoff.after(tried).await? {
-                return Ok(());
-            }
         }
     }
 }

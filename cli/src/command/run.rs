@@ -11,7 +11,7 @@ use clap::Args;
 use ingest::bucket::Bucket;
 use ingest::feed::{AtRest, Feed};
 use ingest::roll::Roll;
-use processors::apply::UnknownAccount;
+use processors::apply::{Checks, UnknownAccount};
 use processors::posting::Rules;
 use schemas::arrival::ArrivalState;
 use schemas::file::FileState;
@@ -206,6 +206,7 @@ impl Owners {
                 rules: Rules::standard(),
                 unknown_accounts: config.feeds.iter().map(unknown).collect(),
                 unknown_account_default: UnknownAccount::Reject,
+                checks: Checks::ALL,
             },
             accounts_max: processors::ACCOUNTS_MAX,
             patience,

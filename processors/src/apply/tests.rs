@@ -12,7 +12,7 @@ use schemas::record::{AccountChanged, SegmentClosed};
 use schemas::{AccountId, CommandId, Currency, Direction, FileId, Kind, Sums};
 
 use crate::account::{Account, AccountName, Balance};
-use crate::apply::{Settings, Shard, UnknownAccount};
+use crate::apply::{Checks, Settings, Shard, UnknownAccount};
 use crate::event::{Event, Record, What};
 use crate::posting::{LegRule, Party, Rule, Rules, Side};
 
@@ -42,7 +42,8 @@ fn settings() -> Settings {
     }
     let unknown_accounts = HashMap::from([("strict".to_owned(), UnknownAccount::Reject)]);
     let unknown_account_default = UnknownAccount::Open;
-    Settings { rules: Rules::load(rules).unwrap(), unknown_accounts, unknown_account_default }
+    let rules = Rules::load(rules).unwrap();
+    Settings { rules, unknown_accounts, unknown_account_default, checks: Checks::ALL }
 }
 
 /// A shard whose store has nothing, but what a test puts there first.

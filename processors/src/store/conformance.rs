@@ -11,7 +11,7 @@ use schemas::outcome::Outcome;
 use schemas::record::SegmentClosed;
 use schemas::{AccountId, Currency, Digest, Direction, FileId, Kind, Sums};
 
-use crate::apply::{Settings, Shard, UnknownAccount};
+use crate::apply::{Checks, Settings, Shard, UnknownAccount};
 use crate::digest::digest;
 use crate::event::{Event, Record, What};
 use crate::posting::Rules;
@@ -57,6 +57,7 @@ pub fn settings() -> Settings {
         rules: Rules::standard(),
         unknown_accounts: std::collections::HashMap::new(),
         unknown_account_default: UnknownAccount::Open,
+        checks: Checks::ALL,
     }
 }
 
