@@ -1,4 +1,5 @@
-//! The embedded log: one SQLite file, for one process that writes and any number that read.
+//! The embedded log: one SQLite file, for one process that owns it and any number that read it, or
+//! publish beside ([`Beside`]).
 //!
 //! As Kafka does, it stores record batches: one row for each partition and publish, compressed.
 //! Publishes that wait together are committed together (`committer`), each as a whole or not at
@@ -10,13 +11,14 @@ mod sql;
 mod fault;
 mod committer;
 mod compaction;
+mod changes;
+mod beside;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
 
 use rusqlite::Connection;
 use schemas::Topic;
@@ -25,10 +27,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::member::{Groups, Source};
 use crate::memory::check_offset;
 use crate::{Batch, Error, Layout, Log, Member, Received};
+use changes::Lookout;
 use committer::{Committer, Publish, Request, places_of};
 use compaction::{Compactor, Piles};
 use fault::{Fault, ReadFault};
 use record_batch::Wanted;
+
+pub use beside::Beside;
+pub use changes::Changes;
 
 #[cfg(test)]
 mod tests;
@@ -42,10 +48,6 @@ const IDLE_MAX: usize = 4;
 /// Publishes up to this size are encoded where they are called, which takes less than handing them
 /// to another thread would; larger ones would keep other tasks waiting.
 const INLINE_BYTES_MAX: usize = 16 << 10;
-
-/// How often a log opened for reading looks whether another process has committed. A look costs
-/// some microseconds; people don't notice a tenth of a second.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A log in one SQLite file.
 #[derive(Clone, Debug)]
@@ -101,10 +103,15 @@ impl Visible {
         }
     }
 
-    fn show(&self, ends: Vec<i64>, grown: &BTreeSet<usize>) {
-        *self.ends.write().unwrap_or_else(PoisonError::into_inner) = ends;
-        for grown in grown.iter().filter_map(|&place| self.grown.get(place)) {
-            grown.send_replace(());
+    /// Shows these ends, at once for all places, and wakes who waits at a place that has another.
+    fn show(&self, ends: Vec<i64>) {
+        let mut shown = self.ends.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *shown, ends.clone());
+        drop(shown);
+        for ((grown, before), end) in self.grown.iter().zip(before).zip(ends) {
+            if before != end {
+                grown.send_replace(());
+            }
         }
     }
 }
@@ -145,13 +152,27 @@ impl EmbeddedLog {
     /// *Fatal* where the file is no log, is damaged, has another layout or format, or may not be
     /// written; *retry* where the disk is full or fails.
     pub fn open(path: impl AsRef<Path>, layout: Layout) -> Result<Self, Error> {
-        let path = path.as_ref();
+        Self::open_fenced(path.as_ref(), layout, true)
+    }
+
+    /// As [`Self::open`], but nobody is ever fenced: neither a former writer of a name, nor a past
+    /// member of a group, nor the process that had it open before. For tests that must find out
+    /// what goes wrong then.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    #[doc(hidden)]
+    pub fn open_unfenced(path: impl AsRef<Path>, layout: Layout) -> Result<Self, Error> {
+        Self::open_fenced(path.as_ref(), layout, false)
+    }
+
+    fn open_fenced(path: &Path, layout: Layout, is_fenced: bool) -> Result<Self, Error> {
         let sqlite = |source| Fault::of(path, source).to_error();
         let mut connection = sql::open_to_write(path).map_err(sqlite)?;
         let opening = prepare(&mut connection, path, layout)?;
         let places = layout.places().count();
-        let ends = (0..places).map(|place| sql::end(&connection, place));
-        let ends = ends.collect::<rusqlite::Result<Vec<i64>>>().map_err(sqlite)?;
+        let (seen, ends) = sql::ends(&connection, places).map_err(sqlite)?;
         let grown = (0..places).map(|_| watch::Sender::new(())).collect();
         let is_closed = AtomicBool::new(false);
         let visible = Arc::new(Visible { ends: RwLock::new(ends), grown, is_closed });
@@ -163,13 +184,16 @@ impl EmbeddedLog {
         let committer = Committer {
             path: path.to_owned(),
             piles: Piles::watch(&connection, &compactor, queue.downgrade())?,
+            lookout: Lookout::start(path, queue.downgrade())?,
             connection,
+            seen,
             layout,
             opening,
             visible: Arc::clone(&visible),
             groups: Arc::clone(&groups),
             epochs: HashMap::new(),
             is_stale: false,
+            is_fenced,
         };
         let thread = std::thread::Builder::new().name("log committer".to_owned());
         thread.spawn(move || committer.run(requests)).map_err(|source| Error::Retry {
@@ -249,14 +273,7 @@ impl EmbeddedLog {
     ///
     /// As [`Self::open_read_only`].
     pub fn changes(&self) -> Result<Changes, Error> {
-        let path = self.shared.reads.path.clone();
-        let open = || -> rusqlite::Result<(Connection, i64)> {
-            let connection = sql::open_to_read(&path)?;
-            let seen = sql::data_version(&connection)?;
-            Ok((connection, seen))
-        };
-        let (connection, seen) = open().map_err(|it| Fault::of(&path, it).to_error())?;
-        Ok(Changes { path, connection, seen })
+        Changes::of(&self.shared.reads.path)
     }
 
     fn owner(&self) -> Result<&Owner, Error> {
@@ -465,34 +482,6 @@ impl crate::Writer for Writer {
             what: "the log was closed meanwhile".to_owned(),
             source: None,
         })?
-    }
-}
-
-/// Tells when any process has committed to a log.
-#[derive(Debug)]
-pub struct Changes {
-    path: PathBuf,
-    connection: Connection,
-    seen: i64,
-}
-
-impl Changes {
-    /// Waits until something was committed since the last call, or since this was made. Safe to
-    /// cancel.
-    ///
-    /// # Errors
-    ///
-    /// As [`EmbeddedLog::open_read_only`].
-    pub async fn next(&mut self) -> Result<(), Error> {
-        loop {
-            let version = sql::data_version(&self.connection);
-            let version = version.map_err(|it| Fault::of(&self.path, it).to_error())?;
-            if version != self.seen {
-                self.seen = version;
-                return Ok(());
-            }
-            tokio::time::sleep(LOOK_INTERVAL).await;
-        }
     }
 }
 

@@ -1,9 +1,15 @@
-//! Both logs keep the rules.
+//! Both logs keep the rules, the embedded one also while another publishes beside.
 #![expect(clippy::unwrap_used, reason = "a test ends where its surroundings fail")]
 
-use topic::conformance::{Broken, Subject, layout, run_all};
-use topic::embedded::EmbeddedLog;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use schemas::Topic;
+use tokio::task::JoinSet;
+use topic::conformance::{Broken, FILES, Subject, layout, run_all};
+use topic::embedded::{Beside, EmbeddedLog};
 use topic::memory::MemoryLog;
+use topic::{Message, MessageSet};
 
 struct Memory;
 
@@ -67,4 +73,47 @@ async fn the_embedded_log_keeps_the_rules() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_embedded_log_keeps_the_rules_on_many_threads() {
     assert_kept(run_all(&embedded()).await);
+}
+
+/// An embedded log to which somebody publishes beside without a pause, into a partition that no
+/// rule looks at.
+struct Disturbed {
+    embedded: Embedded,
+    others: Mutex<JoinSet<()>>,
+}
+
+impl Subject for Disturbed {
+    type Log = EmbeddedLog;
+
+    async fn log(&self) -> EmbeddedLog {
+        let number = self.embedded.count.load(std::sync::atomic::Ordering::Relaxed);
+        let log = self.embedded.log().await;
+        let path = self.embedded.directory.path().join(format!("log-{number}.db"));
+        let beside = Beside::open(path).unwrap();
+        let mut others = self.others.lock().unwrap();
+        // The one before has its log to itself no more: its rule has ended.
+        others.abort_all();
+        others.spawn(async move {
+            let message = || {
+                let (id, key) = (Bytes::from_static(b"id"), Bytes::from_static(b"key"));
+                Message { id, key, value: None }
+            };
+            loop {
+                let (topic, partition, headers) = (Topic::Commands, FILES - 1, Arc::from([]));
+                let set = MessageSet { topic, partition, headers, messages: vec![message()] };
+                beside.publish(vec![set]).await.unwrap();
+            }
+        });
+        log
+    }
+
+    async fn compact(&self, log: &EmbeddedLog) {
+        log.compact().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_embedded_log_keeps_the_rules_while_another_publishes_beside() {
+    let subject = Disturbed { embedded: embedded(), others: Mutex::default() };
+    assert_kept(run_all(&subject).await);
 }

@@ -3,8 +3,12 @@
 //! It takes what waits in its queue, checks each publish, and commits those that pass in one
 //! SQLite transaction: one sync of the disk for all of them. One that is fenced fails alone.
 //! Publishes arrive encoded, so that this thread does nothing but check and insert.
+//!
+//! Others may append beside it ([`super::Beside`]). Each transaction, once it has the database to
+//! itself, takes the ends anew where anybody else has committed since; so it never appends at an
+//! offset that is taken. See `docs/adr/0014-publishing-beside.md`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +17,7 @@ use rusqlite::Connection;
 use schemas::Topic;
 use tokio::sync::{mpsc, oneshot};
 
+use super::changes::Lookout;
 use super::compaction::Piles;
 use super::fault::Fault;
 use super::record_batch::Encoded;
@@ -44,6 +49,8 @@ pub(super) enum Request {
     },
     /// Put compacted batches in the place of others.
     Replace { replacement: Replacement, done: oneshot::Sender<Result<(), Error>> },
+    /// Another process has committed: show what it appended.
+    Look,
     /// Commit what came before, close the database, and end.
     Close { done: oneshot::Sender<()> },
     /// Do this to the connection, before what comes later.
@@ -97,15 +104,19 @@ pub(super) struct Committer {
     /// past by the number of the opening.
     pub(super) epochs: HashMap<Arc<str>, u64>,
     pub(super) piles: Piles,
+    pub(super) lookout: Lookout,
+    /// The version of the database whose ends are known. It changes with the commits of others.
+    pub(super) seen: i64,
     /// True after a failure, until the ends have been read from the database again.
     pub(super) is_stale: bool,
+    /// False only in tests that must find out what goes wrong without.
+    pub(super) is_fenced: bool,
 }
 
 /// What one transaction has done so far.
 struct Round {
     has_begun: bool,
     ends: Vec<i64>,
-    grown: BTreeSet<usize>,
     /// Bytes for each insert into a place.
     inserted: Vec<(usize, usize)>,
 }
@@ -143,6 +154,7 @@ impl Committer {
         drop(requests);
         self.visible.close();
         self.piles.end();
+        self.lookout.end();
         drop(self.connection);
         if let Some(closed) = closed {
             // Nobody waits for the end of the log where the caller has gone.
@@ -171,8 +183,7 @@ impl Committer {
     }
 
     fn transact(&mut self, requests: Vec<Request>, answers: &mut Vec<Answer>) -> Result<(), Fault> {
-        let (grown, ends) = (BTreeSet::new(), Vec::new());
-        let mut round = Round { has_begun: false, ends, grown, inserted: Vec::new() };
+        let mut round = Round { has_begun: false, ends: Vec::new(), inserted: Vec::new() };
         // After a failure the rest of the round fails alike; it is all rolled back.
         let mut outcome = self.refresh();
         round.ends = self.visible.ends();
@@ -200,6 +211,8 @@ impl Committer {
                 Request::Positions { group, places, done } => {
                     answers.push(Answer::Positions(group, places, done));
                 }
+                // The round began with a look.
+                Request::Look => (),
                 Request::Close { done } => drop(done),
                 #[cfg(test)]
                 Request::Do(Hook(run)) => run(&self.connection),
@@ -208,18 +221,25 @@ impl Committer {
         outcome = outcome.and_then(|()| self.commit(&round));
         match outcome {
             Ok(()) => self.show(round),
-            Err(_) => self.roll_back(),
+            Err(_) => {
+                self.roll_back();
+                // What others appended is shown all the same; where even that fails, the next
+                // round begins with it.
+                let _ = self.refresh();
+            }
         }
         outcome
     }
 
     fn check(&self, publish: &Publish, ends: &[i64]) -> Result<(), Error> {
         let Publish { name, epoch, consumed, .. } = publish;
-        if self.epochs.get(name) != Some(epoch) {
+        if self.is_fenced && self.epochs.get(name) != Some(epoch) {
             return Err(Error::Fenced { what: format!("writer {name} was opened again") });
         }
         let Some(consumed) = consumed else { return Ok(()) };
-        self.groups.check(consumed)?;
+        if self.is_fenced {
+            self.groups.check(consumed)?;
+        }
         for &(topic, partition, offset) in &consumed.positions {
             let place = self.layout.place(topic, partition)?;
             check_offset(topic, partition, offset, ends.get(place).copied().unwrap_or(0))?;
@@ -227,7 +247,7 @@ impl Committer {
         Ok(())
     }
 
-    fn insert(&self, round: &mut Round, publish: Publish) -> Result<(), Fault> {
+    fn insert(&mut self, round: &mut Round, publish: Publish) -> Result<(), Fault> {
         self.begin(round)?;
         for Encoded { place, offsets, size, body } in publish.batches {
             let Some(end) = round.ends.get_mut(place) else { continue };
@@ -235,7 +255,6 @@ impl Committer {
             sql::insert(&self.connection, place, (*end, next), size, &body)
                 .map_err(|source| self.fault(source))?;
             *end = next;
-            round.grown.insert(place);
             round.inserted.push((place, body.len()));
         }
         if let Some(Consumed { membership, positions }) = publish.consumed {
@@ -249,7 +268,7 @@ impl Committer {
         Ok(())
     }
 
-    fn replace(&self, round: &mut Round, replacement: Replacement) -> Result<(), Fault> {
+    fn replace(&mut self, round: &mut Round, replacement: Replacement) -> Result<(), Fault> {
         self.begin(round)?;
         let Replacement { place, offsets: Range { start, end }, count, batches } = replacement;
         self.replace_batches(place, (start, end), count, batches)
@@ -277,19 +296,26 @@ impl Committer {
         Ok(())
     }
 
-    /// Begins the transaction, where it hasn't yet.
-    fn begin(&self, round: &mut Round) -> Result<(), Fault> {
+    /// Begins the transaction, where it hasn't yet. From here on nobody else can append.
+    fn begin(&mut self, round: &mut Round) -> Result<(), Fault> {
         if round.has_begun {
             return Ok(());
         }
         self.connection.execute_batch("BEGIN IMMEDIATE").map_err(|source| self.fault(source))?;
         round.has_begun = true;
         let opening = sql::opening(&self.connection).map_err(|source| self.fault(source))?;
-        if opening != self.opening {
+        if self.is_fenced && opening != self.opening {
             return Err(Fault::fatal(format!(
                 "another process has opened {} for writing; end one of the two",
                 self.path.display()
             )));
+        }
+        let seen = sql::data_version(&self.connection).map_err(|source| self.fault(source))?;
+        if seen != self.seen {
+            // Somebody has appended beside since the round began, and nothing was inserted yet.
+            round.ends = sql::ends_within(&self.connection, round.ends.len())
+                .map_err(|source| self.fault(source))?;
+            self.seen = seen;
         }
         Ok(())
     }
@@ -314,20 +340,23 @@ impl Committer {
 
     /// Makes what was committed visible, at once for all places, and wakes who waits for it.
     fn show(&mut self, round: Round) {
-        self.visible.show(round.ends, &round.grown);
+        self.visible.show(round.ends);
         for (place, bytes) in round.inserted {
             self.piles.grow(place, bytes as u64);
         }
     }
 
-    /// After a failure, reads from the database how far the log goes.
+    /// Reads from the database how far the log goes, after a failure and where another process has
+    /// committed, and shows it.
     fn refresh(&mut self) -> Result<(), Fault> {
-        if !self.is_stale {
+        let seen = sql::data_version(&self.connection).map_err(|it| self.fault(it))?;
+        if !self.is_stale && seen == self.seen {
             return Ok(());
         }
-        let ends = (0..self.layout.places().count()).map(|it| sql::end(&self.connection, it));
-        let ends = ends.collect::<rusqlite::Result<Vec<i64>>>().map_err(|it| self.fault(it))?;
-        self.visible.show(ends, &(0..self.layout.places().count()).collect());
+        let places = self.layout.places().count();
+        let (seen, ends) = sql::ends(&self.connection, places).map_err(|it| self.fault(it))?;
+        self.visible.show(ends);
+        self.seen = seen;
         self.is_stale = false;
         Ok(())
     }

@@ -16,8 +16,8 @@ const APPLICATION_ID: i64 = 0x6261_746c;
 /// The version of the tables and of the record batches in them.
 pub(super) const FORMAT: i64 = 1;
 
-/// How long a connection waits for another's lock. In WAL mode readers and the writer don't wait
-/// for each other; what remains is opening, and recovery after a crash.
+/// How long a reader waits for another's lock. In WAL mode readers and the writer don't wait for
+/// each other; what remains is opening, and recovery after a crash.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// - `opening` counts how often the log was opened for writing.
@@ -48,7 +48,7 @@ pub(super) fn open_to_write(path: &Path) -> Result<Connection> {
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.busy_handler(Some(|looks| look_again(looks, OWNER_LOOKS_MAX)))?;
     // Large batches are chains of pages; 8 KiB halves the chains and costs small publishes little.
     connection.pragma_update(None, "page_size", 8192)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
@@ -60,6 +60,34 @@ pub(super) fn open_to_write(path: &Path) -> Result<Connection> {
     // A page whose structure is wrong is noticed where it is read.
     connection.pragma_update(None, "cell_size_check", true)?;
     Ok(connection)
+}
+
+/// Opens the database for appending beside the process that owns it. It has to be there.
+pub(super) fn open_beside(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_handler(Some(|looks| look_again(looks, BESIDE_LOOKS_MAX)))?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    // Checkpoints are the owner's business.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    Ok(connection)
+}
+
+/// How often one who would write looks whether the database is free. Two processes that both write
+/// without a pause leave each other little time between two transactions; who looks often meets it.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// How often the owner looks before it says that the database is locked: for some 5 s.
+const OWNER_LOOKS_MAX: i32 = 5_000;
+
+/// How often whoever appends beside looks: for some 30 s, far beyond the longest transaction of a
+/// disk that works.
+const BESIDE_LOOKS_MAX: i32 = 30_000;
+
+fn look_again(looks: i32, looks_max: i32) -> bool {
+    std::thread::sleep(LOOK);
+    looks < looks_max
 }
 
 /// Opens the database for reading.
@@ -127,6 +155,18 @@ pub(super) fn end(connection: &Connection, place: usize) -> Result<i64> {
     let end =
         connection.prepare_cached(sql)?.query_row([place as i64], |row| row.get(0)).optional()?;
     Ok(end.unwrap_or(0))
+}
+
+/// The ends of this many places, all of one moment, and the version of the database then.
+pub(super) fn ends(connection: &Connection, places: usize) -> Result<(i64, Vec<i64>)> {
+    let snapshot = connection.unchecked_transaction()?;
+    let version = data_version(&snapshot)?;
+    Ok((version, ends_within(&snapshot, places)?))
+}
+
+/// The ends of this many places. Call it in a transaction, so that they are of one moment.
+pub(super) fn ends_within(connection: &Connection, places: usize) -> Result<Vec<i64>> {
+    (0..places).map(|place| end(connection, place)).collect()
 }
 
 /// How many bytes the batches of a partition take.

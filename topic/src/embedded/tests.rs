@@ -127,7 +127,14 @@ async fn a_fenced_publish_fails_alone_in_its_transaction() {
     let mut first = log.writer("a").await.unwrap();
     let mut second = log.writer("b").await.unwrap();
     let (go_on, wait) = std::sync::mpsc::channel::<()>();
-    hook(&log, move |_| wait.recv().unwrap()).await;
+    let (busy, is_busy) = oneshot::channel();
+    hook(&log, move |_| {
+        busy.send(()).unwrap();
+        wait.recv().unwrap();
+    })
+    .await;
+    // From here on what is sent waits in the queue.
+    is_busy.await.unwrap();
     let queue = log.owner().unwrap().queue.clone();
     let mut changes = log.changes().unwrap();
     let free = queue.capacity();
