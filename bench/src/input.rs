@@ -138,6 +138,7 @@ impl Chunks {
         let verified: PublishFile = Codec::built_in().decode(&kept)?;
         let plan = Plan {
             file_id: verified.file_id,
+            first_id: verified.file_id,
             partition: 0,
             feed: feed.name.clone(),
             settings: feed.settings.clone(),

@@ -107,6 +107,10 @@ pub struct Config {
     pub processors_group: String,
     /// Told of each step as it is taken, for tests that stop in between.
     pub on_step: Option<OnStep>,
+    /// True where a file is taken as far as it can be read, whatever its trailer and totals say:
+    /// for the control of tests that must fail then. False in the program; nothing sets it there.
+    #[doc(hidden)]
+    pub is_unchecked: bool,
 }
 
 /// The clock, which only the binary reads.

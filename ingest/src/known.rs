@@ -1,11 +1,11 @@
 //! What files are known: by their ids, so that the same content is a duplicate, and by their own
 //! identifiers, so that other content under the same identifier is held.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use schemas::codec::{Codec, EventType};
 use schemas::file::FileState;
-use schemas::{FileId, Topic};
+use schemas::{Digest, FileId, Topic};
 use serde::Deserialize;
 use topic::{Error, Log, Received};
 
@@ -17,22 +17,27 @@ pub(crate) const OBJECT_GONE: &str = "object_gone";
 /// What is known of a file.
 #[derive(Clone, Debug)]
 pub(crate) struct KnownFile {
+    /// The first occurrence of its content.
+    first_id: FileId,
     pub(crate) feed: String,
     pub(crate) object: String,
     /// None where it was sent to its owner, who has not answered yet.
     pub(crate) state: Option<FileState>,
+    /// True where a command to it is under way.
+    has_work: bool,
     /// The size of its object.
     pub(crate) size_bytes: i64,
-    /// True where it failed because its bytes weren't there any more.
-    pub(crate) misses_bytes: bool,
 }
 
 /// The files that reached *verified* or *held*, of all feeds.
 #[derive(Debug)]
 pub(crate) struct Known {
+    ledger: String,
     files: HashMap<FileId, KnownFile>,
-    /// Which file came under a feed's own identifier first.
+    /// Which content came under a feed's own identifier first, by its first occurrence.
     identifiers: HashMap<(String, String), FileId>,
+    /// Files that failed because their bytes weren't there any more.
+    missing: BTreeSet<FileId>,
     rows: Follower,
 }
 
@@ -46,8 +51,13 @@ struct Row {
     state: Option<String>,
     #[serde(default)]
     reason: Option<ReasonView>,
+    #[serde(default)]
+    work: Option<WorkView>,
     verdict: VerdictView,
 }
+
+#[derive(Deserialize)]
+struct WorkView {}
 
 #[derive(Deserialize)]
 struct ReasonView {
@@ -56,6 +66,7 @@ struct ReasonView {
 
 #[derive(Deserialize)]
 struct VerdictView {
+    content_digest: Digest,
     identifiers: Vec<String>,
     size_bytes: i64,
 }
@@ -67,10 +78,16 @@ impl Known {
     /// # Errors
     ///
     /// Where the log can't be read.
-    pub(crate) async fn read<L: Log>(log: &L, files_group: &str) -> Result<Self, Error> {
+    pub(crate) async fn read<L: Log>(
+        log: &L,
+        files_group: &str,
+        ledger: &str,
+    ) -> Result<Self, Error> {
         let mut known = Self {
+            ledger: ledger.to_owned(),
             files: HashMap::new(),
             identifiers: HashMap::new(),
+            missing: BTreeSet::new(),
             rows: Follower::new(log, Topic::Files),
         };
         // The positions are read first: a command that is answered in between is then seen twice
@@ -99,34 +116,37 @@ impl Known {
     pub(crate) fn announce(
         &mut self,
         file_id: FileId,
+        first_id: FileId,
         feed: &str,
         object: &str,
         identifiers: &[String],
     ) {
         for identifier in identifiers {
             let key = (feed.to_owned(), identifier.clone());
-            self.identifiers.entry(key).or_insert(file_id);
+            self.identifiers.entry(key).or_insert(first_id);
         }
         let known = KnownFile {
+            first_id,
             feed: feed.to_owned(),
             object: object.to_owned(),
             state: None,
+            has_work: false,
             size_bytes: 0,
-            misses_bytes: false,
         };
         self.files.entry(file_id).or_insert(known);
     }
 
     /// Notes that the file's bytes were sent to its owner again.
     pub(crate) fn resend(&mut self, file_id: &FileId) {
-        if let Some(file) = self.files.get_mut(file_id) {
-            file.misses_bytes = false;
-        }
+        self.missing.remove(file_id);
     }
 
-    /// True where the file waits for its bytes: an object that has them is no duplicate.
-    pub(crate) fn misses_bytes(&self, file_id: &FileId) -> bool {
-        self.files.get(file_id).is_some_and(|file| file.misses_bytes)
+    /// The file of the same content that waits for its bytes: an object that has them is no
+    /// duplicate.
+    pub(crate) fn missing(&self, file_id: &FileId) -> Option<FileId> {
+        let first = |file_id: &FileId| self.files.get(file_id).map(|file| file.first_id);
+        let wanted = first(file_id).unwrap_or(*file_id);
+        self.missing.iter().find(|missing| first(missing) == Some(wanted)).copied()
     }
 
     /// What is known of this file.
@@ -134,33 +154,36 @@ impl Known {
         self.files.get(file_id)
     }
 
-    /// The first of these identifiers that came before in this feed with another file, and which
-    /// file that is.
+    /// The first of these identifiers that came before in this feed with another content, and the
+    /// first occurrence of that; `first_id` is that of this content.
     pub(crate) fn other_with<'a>(
         &self,
         feed: &str,
         identifiers: &'a [String],
-        file_id: &FileId,
+        first_id: &FileId,
     ) -> Option<(&'a str, FileId)> {
         identifiers.iter().find_map(|identifier| {
             let key = (feed.to_owned(), identifier.clone());
-            let other = self.identifiers.get(&key).filter(|other| *other != file_id)?;
+            let other = self.identifiers.get(&key).filter(|other| *other != first_id)?;
             Some((identifier.as_str(), *other))
         })
     }
 
-    /// True where this feed has a file that has not ended. Held and failed ones may go on.
+    /// True where this feed has a file that has not ended, or has a command under way. Held and
+    /// failed ones may go on.
     pub(crate) fn has_open_file(&self, feed: &str) -> bool {
+        let may_go_on = [FileState::HELD, FileState::FAILED];
         let is_open = |file: &KnownFile| match &file.state {
             None => true,
-            Some(state) => !state.is_end() || [FileState::HELD, FileState::FAILED].contains(state),
+            Some(state) => !state.is_end() || may_go_on.contains(state) || file.has_work,
         };
         self.files.values().any(|file| file.feed == feed && is_open(file))
     }
 
     /// True where an object of this size may hold the bytes that a failed file of its feed misses.
     pub(crate) fn may_have_missed_bytes(&self, feed: &str, size_bytes: u64) -> bool {
-        let mut failed = self.files.values().filter(|file| file.feed == feed && file.misses_bytes);
+        let failed = self.missing.iter().filter_map(|file_id| self.files.get(file_id));
+        let mut failed = failed.filter(|file| file.feed == feed);
         failed.any(|file| u64::try_from(file.size_bytes) == Ok(size_bytes))
     }
 
@@ -174,14 +197,22 @@ impl Known {
         match codec.decode_view::<Row>(expected, value) {
             Ok(row) => {
                 let state = row.state.as_deref().map(FileState::from);
-                self.announce(row.file_id, &row.feed, &row.object, &row.verdict.identifiers);
-                if let (Some(file), Some(state)) = (self.files.get_mut(&row.file_id), state) {
-                    let code = row.reason.as_ref().map(|reason| reason.code.as_str());
-                    file.misses_bytes = state == FileState::FAILED && code == Some(OBJECT_GONE);
-                    file.size_bytes = row.verdict.size_bytes;
-                    file.state = Some(state);
-                    file.object = row.object;
+                let first_id = FileId::new(&self.ledger, 0, &row.verdict.content_digest);
+                let identifiers = &row.verdict.identifiers;
+                self.announce(row.file_id, first_id, &row.feed, &row.object, identifiers);
+                let (Some(file), Some(state)) = (self.files.get_mut(&row.file_id), state) else {
+                    return;
+                };
+                let code = row.reason.as_ref().map(|reason| reason.code.as_str());
+                if state == FileState::FAILED && code == Some(OBJECT_GONE) {
+                    self.missing.insert(row.file_id);
+                } else {
+                    self.missing.remove(&row.file_id);
                 }
+                file.size_bytes = row.verdict.size_bytes;
+                file.state = Some(state);
+                file.has_work = row.work.is_some();
+                file.object = row.object;
             }
             Err(error) => tracing::error!(%error, "a row of files can't be read"),
         }

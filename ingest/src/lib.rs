@@ -22,6 +22,7 @@ pub mod verify;
 pub mod publish;
 mod splitter;
 pub mod split;
+mod pick;
 pub mod reconcile;
 
 pub mod roll;

@@ -4,14 +4,12 @@
 //! publish holds events, the row *with the checkpoint*, and the position in `commands` that it
 //! answers, so that the position and what it covers are one fact.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use schemas::arrival::Reason;
 use schemas::codec::{Codec, Event, EventType};
 use schemas::file::{File, FileState};
-use schemas::record::SegmentClosed;
 use schemas::{FileId, Topic};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -24,11 +22,14 @@ use topic::{
 use crate::attempt::{Error, Failure, broken, until_done};
 use crate::fair::Waiting;
 use crate::feed::Config;
-use crate::format::revision;
-use crate::split::{Chunk, Plan, Split};
-use crate::splitter::{Failed, Produced, Splitter};
+use crate::splitter::Produced;
+use crate::step::Step;
+use splitting::Splitting;
 
 mod command;
+mod operate;
+mod splitting;
+mod work;
 
 /// The consumer group whose members share the files.
 pub const FILES_GROUP: &str = "files";
@@ -89,8 +90,10 @@ struct FileOwner<'a, L: Log> {
     ended: HashMap<FileId, i64>,
     /// Files that wait for a place.
     waiting: Waiting<FileId>,
-    /// Files that are being split.
-    splitting: HashSet<FileId>,
+    /// Files that are being read again.
+    splitting: HashMap<FileId, Splitting>,
+    /// How many runs of splitting were begun.
+    generation: u64,
     splitters: JoinSet<()>,
     produced: mpsc::Receiver<Produced>,
     produce: mpsc::Sender<Produced>,
@@ -121,7 +124,8 @@ impl<'a, L: Log> FileOwner<'a, L> {
             open: HashMap::new(),
             ended: HashMap::new(),
             waiting: Waiting::default(),
-            splitting: HashSet::new(),
+            splitting: HashMap::new(),
+            generation: 0,
             splitters: JoinSet::new(),
             produced,
             produce,
@@ -156,17 +160,6 @@ impl<'a, L: Log> FileOwner<'a, L> {
         }
     }
 
-    /// Takes up all that is unfinished.
-    fn take_up(&mut self) {
-        let mut unfinished: Vec<&File> = self.open.values().collect();
-        unfinished.sort_by_key(|file| (file.arrived_at, file.file_id));
-        for file in unfinished {
-            if file.state != FileState::PUBLISHED {
-                self.waiting.push(size_of(file), file.file_id);
-            }
-        }
-    }
-
     async fn work(
         &mut self,
         commands: &mut ReaderOf<L>,
@@ -184,157 +177,6 @@ impl<'a, L: Log> FileOwner<'a, L> {
                 }
             }
         }
-    }
-
-    /// Gives free places to files that wait for one.
-    async fn start_splitting(&mut self) -> Result<(), Failure> {
-        while self.splitting.len() < OPEN_FILES {
-            let free = OPEN_FILES.saturating_sub(self.splitting.len());
-            let Some(file_id) = self.waiting.take(free, |_| true) else { break };
-            let Some(file) = self.open.get(&file_id) else { continue };
-            match self.splitter(file) {
-                Ok(splitter) => {
-                    self.splitting.insert(file_id);
-                    self.splitters.spawn(splitter.run());
-                }
-                Err(reason) => {
-                    let (state, reason) = (FileState::HELD, Some(*reason));
-                    if file.state == state && file.reason == reason {
-                        continue;
-                    }
-                    let mut file = file.clone();
-                    tracing::warn!(%file_id, "file held: it was verified under other settings");
-                    file.state = state;
-                    file.reason = reason;
-                    self.publish(Vec::new(), vec![file]).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// What splits a file on, or why that isn't possible under today's settings.
-    fn splitter(&self, file: &File) -> Result<Splitter<L>, Box<Reason>> {
-        let held = |expected: String, found: String| {
-            Box::new(
-                Reason::new(SETTINGS_CHANGED)
-                    .expected_found(expected, found)
-                    .remedy("restore the settings that it was verified under, and start again"),
-            )
-        };
-        let Some(feed) = self.config.feed(&file.feed) else {
-            return Err(held(format!("the feed `{}`", file.feed), "no such feed".to_owned()));
-        };
-        let verdict = &file.verdict;
-        let pins = [
-            ("shards", verdict.shard_events.len().to_string(), self.config.shards.to_string()),
-            ("settings", verdict.settings_digest.clone(), feed.settings.digest()),
-            (
-                "reader revision",
-                verdict.reader_revision.to_string(),
-                revision(&feed.settings.format).unwrap_or_default().to_string(),
-            ),
-        ];
-        for (name, pinned, today) in pins {
-            if pinned != today {
-                return Err(held(format!("{name} {pinned}"), today));
-            }
-        }
-        let plan = Plan {
-            file_id: file.file_id,
-            partition: self.partition,
-            feed: file.feed.clone(),
-            settings: feed.settings.clone(),
-            verdict: verdict.clone(),
-            key: self.config.key.clone(),
-            source: self.config.source.clone(),
-        };
-        let broken = |error: crate::split::Broken| {
-            Box::new(
-                Reason::new("checkpoint_unreadable").expected_found("a state", error.to_string()),
-            )
-        };
-        let split = Split::new(plan, file.checkpoint.clone()).map_err(broken)?;
-        Ok(Splitter {
-            log: self.log.clone(),
-            config: Arc::clone(self.config),
-            bucket: feed.bucket.clone(),
-            limits: feed.limits,
-            object: crate::bucket::Object {
-                key: file.object.clone(),
-                version: file.version.clone(),
-                size: u64::try_from(verdict.size_bytes).unwrap_or_default(),
-            },
-            file_id: file.file_id,
-            block_bytes: u64::try_from(verdict.block_bytes).unwrap_or_default(),
-            records: verdict.records,
-            split: Some(split),
-            produce: self.produce.clone(),
-            moved: Vec::new(),
-        })
-    }
-
-    /// Publishes what a splitter made: a chunk, or that it can't go on.
-    async fn publish_produced(&mut self, produced: Produced) -> Result<(), Failure> {
-        let Produced { file_id, result, place } = produced;
-        let Some(mut file) = self.open.get(&file_id).cloned() else { return Ok(()) };
-        match result {
-            Ok(chunk) => {
-                let Chunk { mut sets, checkpoint, is_last } = *chunk;
-                file.checkpoint = checkpoint;
-                file.state = FileState::PUBLISHING;
-                file.reason = None;
-                if is_last {
-                    self.splitting.remove(&file_id);
-                    sets.extend(self.close(&file)?);
-                    file.state = FileState::PUBLISHED;
-                    command::conclude(&mut file);
-                }
-                self.publish(sets, vec![file]).await?;
-            }
-            Err(Failed(reason)) => {
-                tracing::error!(%file_id, reason = %reason, "file can't go on");
-                self.splitting.remove(&file_id);
-                file.state = FileState::FAILED;
-                file.reason = Some(reason);
-                self.publish(Vec::new(), vec![file]).await?;
-            }
-        }
-        drop(place);
-        Ok(())
-    }
-
-    /// The end of a file's run, for each shard that it touches.
-    fn close(&self, file: &File) -> Result<Vec<MessageSet>, Failure> {
-        let codec = Codec::built_in();
-        let now = (self.config.clock)();
-        let file_id = file.file_id.to_string();
-        let headers = cloud_events(SegmentClosed::TYPE, &self.config.source, &file_id, now);
-        let mut sets = Vec::new();
-        let shards = (0_u32..).zip(&file.checkpoint.sequences).zip(&file.checkpoint.shard_sums);
-        for ((shard, events), sums) in shards.filter(|((_, events), _)| **events > 0) {
-            let closed = SegmentClosed {
-                file_id: file.file_id,
-                shard: i32::try_from(shard).unwrap_or(i32::MAX),
-                complete: true,
-                events: *events,
-                sums: sums.clone(),
-                command_id: None,
-                answer_to: i32::try_from(self.partition).unwrap_or(i32::MAX),
-            };
-            let message = Message {
-                id: Bytes::from(format!("{file_id}/closed/{shard}")),
-                key: Bytes::from(file_id.clone()),
-                value: Some(codec.encode(&closed)?.into()),
-            };
-            sets.push(MessageSet {
-                topic: Topic::Records,
-                partition: shard,
-                headers: Arc::clone(&headers),
-                messages: vec![message],
-            });
-        }
-        Ok(sets)
     }
 
     /// Publishes events, the rows that cover them, and the position in `commands`.
@@ -363,10 +205,24 @@ impl<'a, L: Log> FileOwner<'a, L> {
         };
         self.writer.publish(Batch { sets, consumed: Some(consumed) }).await?;
         // The rows just written are the partition's newest, and this is its only writer.
-        let mut offset = self.log.end(Topic::Files, partition).await?;
-        for row in rows.into_iter().rev() {
-            offset = offset.saturating_sub(1);
+        let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        let first = self.log.end(Topic::Files, partition).await?.saturating_sub(count);
+        for (offset, row) in (first..).zip(rows) {
+            let file_id = row.file_id;
+            let former = self.open.get(&file_id);
+            let had_work = former.is_some_and(|former| former.work.is_some());
+            let was = former.map(|former| former.state.clone());
+            let is_answered = had_work && row.work.is_none();
+            let is_reconciled = was.is_some_and(|was| was != FileState::RECONCILED)
+                && row.state == FileState::RECONCILED;
             self.keep(row, offset);
+            self.follow_row(file_id);
+            if is_answered {
+                self.config.step(Step::CommandAnswered);
+            }
+            if is_reconciled {
+                self.config.step(Step::Reconciled);
+            }
         }
         Ok(())
     }

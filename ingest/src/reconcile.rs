@@ -14,13 +14,13 @@ pub fn open_shards(file: &File) -> impl Iterator<Item = i32> {
 }
 
 /// Takes up a shard's answer: of several of one shard the one with the highest number counts.
-pub fn take_answer(file: &mut File, answer: Segment) {
-    match file.segments.iter_mut().find(|segment| segment.shard == answer.shard) {
+pub fn take_answer(segments: &mut Vec<Segment>, answer: Segment) {
+    match segments.iter_mut().find(|segment| segment.shard == answer.shard) {
         Some(segment) if segment.number < answer.number => *segment = answer,
         Some(_) => (),
         None => {
-            file.segments.push(answer);
-            file.segments.sort_by_key(|segment| segment.shard);
+            segments.push(answer);
+            segments.sort_by_key(|segment| segment.shard);
         }
     }
 }
@@ -245,11 +245,11 @@ mod tests {
         let mut file = file();
         let last = file.segments.pop().unwrap();
         assert_eq!(open_shards(&file).collect::<Vec<_>>(), [2]);
-        take_answer(&mut file, last.clone());
+        take_answer(&mut file.segments, last.clone());
         assert_eq!(open_shards(&file).count(), 0);
-        take_answer(&mut file, Segment { number: 9, applied: 0, ..last.clone() });
+        take_answer(&mut file.segments, Segment { number: 9, applied: 0, ..last.clone() });
         assert_eq!(file.segments[1], last);
-        take_answer(&mut file, Segment { number: 11, duplicates: 1, ..last });
+        take_answer(&mut file.segments, Segment { number: 11, duplicates: 1, ..last });
         assert_eq!(file.segments[1].duplicates, 1);
     }
 }

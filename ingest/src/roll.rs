@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use schemas::arrival::Arrival;
 use schemas::codec::{Codec, EventType};
 use schemas::file::{File, FileState};
-use schemas::{FileId, Topic};
+use schemas::{Digest, FileId, Topic};
 use topic::{Error, Log, Received};
 
 use crate::bucket::{self, Object};
@@ -55,12 +55,13 @@ impl Roll {
     ///
     /// Where a bucket can't be listed.
     pub async fn is_settled(&self, feeds: &[Feed]) -> Result<bool, bucket::Error> {
+        let missing = self.missing();
         for feed in feeds {
             let listed = feed.bucket.list().await?.objects;
             let waits = |object: &&Object| {
                 is_object(&object.key)
                     && (feed.at_rest == AtRest::TwoLooks || has_marker(object, &listed))
-                    && !self.is_at_end(feed, object)
+                    && !self.is_at_end(feed, object, &missing)
             };
             if listed.iter().any(|object| waits(&object)) && !self.is_blocked(feed) {
                 return Ok(false);
@@ -72,23 +73,30 @@ impl Roll {
         Ok(all_known && self.files.values().all(File::is_at_end))
     }
 
-    fn is_at_end(&self, feed: &Feed, object: &Object) -> bool {
+    fn is_at_end(&self, feed: &Feed, object: &Object, missing: &HashSet<&Digest>) -> bool {
         let key = (feed.name.clone(), object.key.clone());
         self.arrivals.get(&key).is_some_and(|row| {
             row.version == object.version
                 && row.state.is_end()
                 && !row.is_refused_otherwise_than(&feed.digest())
-                && !self.misses_bytes(row)
+                && !self.may_be_missed(row, missing)
         })
     }
 
-    /// True where the object's file misses its bytes: they may be these.
-    fn misses_bytes(&self, row: &Arrival) -> bool {
+    /// True where a file misses its bytes, and they may be these.
+    fn may_be_missed(&self, row: &Arrival, missing: &HashSet<&Digest>) -> bool {
         let file = row.file_id.and_then(|file_id| self.files.get(&file_id));
-        file.is_some_and(|file| {
+        file.is_some_and(|file| missing.contains(&file.verdict.content_digest))
+    }
+
+    /// The contents of files that miss their bytes, whichever occurrence it is.
+    fn missing(&self) -> HashSet<&Digest> {
+        let misses_bytes = |file: &&File| {
             let code = file.reason.as_ref().map(|reason| reason.code.as_str());
             file.state == FileState::FAILED && code == Some(OBJECT_GONE)
-        })
+        };
+        let missing = self.files.values().filter(misses_bytes);
+        missing.map(|file| &file.verdict.content_digest).collect()
     }
 
     /// True where a serial feed waits for an operator.

@@ -4,6 +4,7 @@
 //! A block is taken only where its digest is the one of pass 1, and no sequence ever reaches the
 //! count that the verdict pins for its shard.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,11 +22,18 @@ use crate::walk::{Found, Walk};
 /// partitions tens of them on Kafka; five thousand make that small, and hold two megabytes.
 const CHUNK_RECORDS: i64 = 5_000;
 
+/// How many records a replay passes over before it makes a chunk without any, whose checkpoint is
+/// how far it is: reading them again after a crash takes less than a second.
+const PASSED_RECORDS: i64 = 500_000;
+
 /// What splitting a file needs to know.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The file.
     pub file_id: FileId,
+    /// The first occurrence of its content: records that concern no account go to its shard, so
+    /// that the events per shard are the same for every occurrence.
+    pub first_id: FileId,
     /// Its partition of `files` and `rejects`.
     pub partition: u32,
     /// Its feed.
@@ -66,6 +74,14 @@ pub enum Broken {
         /// What pass 1 found.
         expected: String,
         /// What this pass finds.
+        found: String,
+    },
+    /// It can't be read as far as it should be, under the settings of today.
+    #[error("expected {expected}, found {found}")]
+    NotReadable {
+        /// What is to be read.
+        expected: String,
+        /// What is found.
         found: String,
     },
     /// The checkpoint's reader state is none of this reader's.
@@ -111,6 +127,10 @@ pub struct Split {
     shards: Vec<Buffer>,
     rejected: Buffer,
     in_chunk: i64,
+    /// Records since the last chunk that a replay doesn't want.
+    passed: i64,
+    /// The records that a replay wants; none where all are published for the first time.
+    replay: Option<Range<i64>>,
     id: String,
 }
 
@@ -141,11 +161,28 @@ impl Split {
             shards: (0..shards).map(|_| Buffer::default()).collect(),
             rejected: Buffer::default(),
             in_chunk: 0,
+            passed: 0,
+            replay: None,
             id: String::new(),
             plan,
             walk,
             checkpoint,
         })
+    }
+
+    /// The same as a replay of these records: all are read and counted, and only these are
+    /// published, as they were before, with the header `replayed`. It is over behind the last.
+    #[must_use]
+    pub fn replay(mut self, records: Range<i64>) -> Self {
+        self.replay = Some(records);
+        self
+    }
+
+    /// The same, where whatever the file would be refused for is its end; see
+    /// [`crate::feed::Config`].
+    pub(crate) fn unchecked(mut self, is_unchecked: bool) -> Self {
+        self.walk.is_unchecked = is_unchecked;
+        self
     }
 
     /// The index of the block that is needed next.
@@ -159,13 +196,7 @@ impl Split {
     ///
     /// Where its bytes aren't those that were verified; nothing of it is used then.
     pub fn feed(&mut self, block: &Block) -> Result<(), Broken> {
-        let at = self.next_block.saturating_mul(BLOCK_DIGEST_BYTES);
-        let end = at.saturating_add(BLOCK_DIGEST_BYTES);
-        let expected = self.plan.verdict.block_digests.get(at..end);
-        let is_last = end == self.plan.verdict.block_digests.len();
-        if expected != Some(&block.digest()) || is_last != block.is_last {
-            return Err(Broken::OtherBytes { block: self.next_block });
-        }
+        check_block(&self.plan.verdict.block_digests, self.next_block, block)?;
         let skip = std::mem::take(&mut self.skip).min(block.bytes.len());
         self.walk.feed(&block.bytes.slice(skip..), block.is_last);
         self.next_block += 1;
@@ -179,6 +210,9 @@ impl Split {
     /// Where the file reads otherwise than in pass 1.
     pub fn next(&mut self, now: Timestamp) -> Result<Next, Broken> {
         loop {
+            if self.replay.as_ref().is_some_and(|range| range.end <= self.walk.next_index()) {
+                return Ok(Next::Chunk(Box::new(self.chunk(true, now)?)));
+            }
             let found = self.walk.step().map_err(|Refusal(reason)| Broken::OtherReading {
                 expected: "a file that is whole".to_owned(),
                 found: reason.to_string(),
@@ -192,14 +226,25 @@ impl Split {
                     return Ok(Next::Chunk(Box::new(self.chunk(true, now)?)));
                 }
             }
-            self.in_chunk += 1;
-            if self.in_chunk >= CHUNK_RECORDS {
+            if self.is_wanted() {
+                self.in_chunk += 1;
+            } else {
+                self.passed += 1;
+            }
+            if self.in_chunk >= CHUNK_RECORDS || self.passed >= PASSED_RECORDS {
                 return Ok(Next::Chunk(Box::new(self.chunk(false, now)?)));
             }
         }
     }
 
+    /// True where the record in the draft is published, not only counted.
+    fn is_wanted(&self) -> bool {
+        let index = self.walk.draft.record.index;
+        self.replay.as_ref().is_none_or(|range| range.contains(&index))
+    }
+
     fn publish(&mut self) -> Result<(), Broken> {
+        let is_wanted = self.is_wanted();
         let Self { plan, walk, checkpoint, records, shards, id, .. } = self;
         let Draft { record, account, control } = &mut walk.draft;
         record.file_id = plan.file_id;
@@ -208,7 +253,7 @@ impl Split {
         let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
         let shard = match &record.account {
             Some(account) => account.shard(count),
-            None => schemas::account::spread(plan.file_id.spread(), count),
+            None => schemas::account::spread(plan.first_id.spread(), count),
         };
         let shard = usize::try_from(shard).unwrap_or(usize::MAX);
         let pinned = plan.verdict.shard_events.get(shard).copied().unwrap_or_default();
@@ -234,6 +279,9 @@ impl Split {
             sums.add(&record.direction, currency, exponent, amount)?;
         }
         add_control(checkpoint, *control)?;
+        if !is_wanted {
+            return Ok(());
+        }
         write_id(id, &plan.file_id, record.index);
         let start = buffer.bytes.len();
         buffer.bytes.extend_from_slice(id.as_bytes());
@@ -249,29 +297,15 @@ impl Split {
     }
 
     fn reject(&mut self, reject: &Reject) -> Result<(), Broken> {
+        let is_wanted = self.is_wanted();
         let Self { plan, walk, checkpoint, rejects, rejected, id, .. } = self;
         let record = &walk.draft.record;
-        let control = reject.control.unwrap_or_default();
         checkpoint.rejected += 1;
-        add_control(checkpoint, control)?;
-        let event = RecordRejected {
-            file_id: plan.file_id,
-            index: record.index,
-            byte_offset: record.byte_offset,
-            byte_length: record.byte_length,
-            line: record.line,
-            feed: plan.feed.clone(),
-            format: plan.verdict.format.clone(),
-            code: (!record.code.is_empty()).then(|| record.code.clone()),
-            reason: reject.reason.to_owned(),
-            field: reject.field.to_owned(),
-            expected: reject.expected.clone(),
-            found: reject.found.clone(),
-            direction: control_direction(control),
-            control_amount: reject
-                .control
-                .map(|control| control.debits.max(control.credits).max(control.unsigned)),
-        };
+        add_control(checkpoint, reject.control.unwrap_or_default())?;
+        if !is_wanted {
+            return Ok(());
+        }
+        let event = reject_event(plan.file_id, &walk.draft, reject);
         write_id(id, &plan.file_id, record.index);
         rejected.bytes.extend_from_slice(id.as_bytes());
         let id_end = rejected.bytes.len();
@@ -301,16 +335,20 @@ impl Split {
     }
 
     fn chunk(&mut self, is_last: bool, now: Timestamp) -> Result<Chunk, Broken> {
-        self.in_chunk = 0;
+        (self.in_chunk, self.passed) = (0, 0);
+        let is_replay = self.replay.is_some();
+        let headers = |event, file_id: &str| {
+            let headers = cloud_events(event, &self.plan.source, file_id, now);
+            if is_replay { replayed(&headers) } else { headers }
+        };
         let file_id = self.plan.file_id.to_string();
-        let source = &self.plan.source;
         let mut sets = Vec::with_capacity(self.shards.len() + 1);
-        let headers = cloud_events(ClearingRecord::TYPE, source, &file_id, now);
+        let (of_records, of_rejects) =
+            (headers(ClearingRecord::TYPE, &file_id), headers(RecordRejected::TYPE, &file_id));
         for (partition, buffer) in (0..).zip(&mut self.shards) {
-            sets.extend(buffer.take(Topic::Records, partition, &headers));
+            sets.extend(buffer.take(Topic::Records, partition, &of_records));
         }
-        let headers = cloud_events(RecordRejected::TYPE, source, &file_id, now);
-        sets.extend(self.rejected.take(Topic::Rejects, self.plan.partition, &headers));
+        sets.extend(self.rejected.take(Topic::Rejects, self.plan.partition, &of_rejects));
         self.checkpoint.byte_offset = self.walk.next_byte();
         self.checkpoint.next_index = self.walk.next_index();
         self.checkpoint.reader = self.walk.state()?;
@@ -343,6 +381,51 @@ impl Buffer {
             start = value;
         }
         Some(MessageSet { topic, partition, headers: Arc::clone(headers), messages })
+    }
+}
+
+/// Checks that a block is the one that was verified.
+///
+/// # Errors
+///
+/// Where its bytes are others, or the file ends with another block.
+pub(crate) fn check_block(digests: &[u8], index: usize, block: &Block) -> Result<(), Broken> {
+    let at = index.saturating_mul(BLOCK_DIGEST_BYTES);
+    let end = at.saturating_add(BLOCK_DIGEST_BYTES);
+    let is_last = end == digests.len();
+    if digests.get(at..end) != Some(&block.digest()) || is_last != block.is_last {
+        return Err(Broken::OtherBytes { block: index });
+    }
+    Ok(())
+}
+
+/// The same headers, and that what they stand for was published before.
+fn replayed(headers: &[Header]) -> Arc<[Header]> {
+    let replayed = Header { name: "replayed".to_owned(), value: Bytes::from_static(b"true") };
+    headers.iter().cloned().chain([replayed]).collect()
+}
+
+/// The event of a record that can't be read.
+pub(crate) fn reject_event(file_id: FileId, draft: &Draft, reject: &Reject) -> RecordRejected {
+    let record = &draft.record;
+    let control = reject.control.unwrap_or_default();
+    RecordRejected {
+        file_id,
+        index: record.index,
+        byte_offset: record.byte_offset,
+        byte_length: record.byte_length,
+        line: record.line,
+        feed: record.feed.clone(),
+        format: record.format.clone(),
+        code: (!record.code.is_empty()).then(|| record.code.clone()),
+        reason: reject.reason.to_owned(),
+        field: reject.field.to_owned(),
+        expected: reject.expected.clone(),
+        found: reject.found.clone(),
+        direction: control_direction(control),
+        control_amount: reject
+            .control
+            .map(|control| control.debits.max(control.credits).max(control.unsigned)),
     }
 }
 

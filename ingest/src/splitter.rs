@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use schemas::arrival::Reason;
-use schemas::{FileId, Topic};
+use schemas::{FileId, Timestamp, Topic};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use topic::Log;
 
 use crate::bucket::{self, Bucket, Object};
@@ -15,7 +16,9 @@ use crate::container::Limits;
 use crate::content::{self, Blocks};
 use crate::feed::Config;
 use crate::known::OBJECT_GONE;
-use crate::split::{Broken, Chunk, Next, Split};
+use crate::pick::{self, Pick, Picked};
+use crate::split::{self, Broken, Chunk, Split};
+use crate::step::Step;
 
 /// How many chunks of one file may be made and not yet published: one on its way, one in the
 /// making. More would let a large file crowd out the others.
@@ -40,9 +43,59 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Produced {
     pub(crate) file_id: FileId,
-    pub(crate) result: Result<Box<Chunk>, Failed>,
+    /// Which run of splitting it is of: what is left of one that was stopped is not published.
+    pub(crate) generation: u64,
+    pub(crate) result: Result<Made, Failed>,
     /// To be dropped once it is published: the splitter goes on then.
     pub(crate) place: Option<OwnedSemaphorePermit>,
+}
+
+/// What a splitter makes of a file.
+#[derive(Debug)]
+pub(crate) enum Made {
+    /// A chunk of its records.
+    Chunk(Box<Chunk>),
+    /// The records that were to be read again.
+    Picked(Vec<Picked>),
+}
+
+/// One reading of a file.
+#[derive(Debug)]
+pub(crate) enum Pass {
+    /// From a checkpoint on, chunk by chunk.
+    Split(Box<Split>),
+    /// Some records, all at once.
+    Pick(Box<Pick>),
+}
+
+impl Pass {
+    fn next_block(&self) -> u64 {
+        match self {
+            Self::Split(split) => split.next_block(),
+            Self::Pick(pick) => pick.next_block(),
+        }
+    }
+
+    fn feed(&mut self, block: &content::Block) -> Result<(), Broken> {
+        match self {
+            Self::Split(split) => split.feed(block),
+            Self::Pick(pick) => pick.feed(block),
+        }
+    }
+
+    /// What was made; none where the next block is needed for it.
+    fn next(&mut self, now: Timestamp) -> Result<Option<Made>, Broken> {
+        Ok(match self {
+            Self::Split(split) => match split.next(now)? {
+                split::Next::Block => None,
+                split::Next::Chunk(chunk) => Some(Made::Chunk(chunk)),
+            },
+            Self::Pick(pick) => match pick.next()? {
+                pick::Next::Block => None,
+                pick::Next::Picked(picked) => Some(Made::Picked(picked)),
+            },
+        })
+    }
 }
 
 /// Why a file can't go on.
@@ -57,24 +110,32 @@ pub(crate) struct Splitter<L> {
     pub(crate) limits: Limits,
     pub(crate) object: Object,
     pub(crate) file_id: FileId,
+    pub(crate) generation: u64,
+    /// Cancelled where the file is not to be split on.
+    pub(crate) cancel: CancellationToken,
     /// The size of the blocks that were verified.
     pub(crate) block_bytes: u64,
     /// Records of the file.
     pub(crate) records: i64,
     /// None only while a thread works on it.
-    pub(crate) split: Option<Split>,
+    pub(crate) pass: Option<Pass>,
     pub(crate) produce: mpsc::Sender<Produced>,
     /// Each shard's position, and since when it stands there.
     pub(crate) moved: Vec<(Option<i64>, Instant)>,
 }
 
 impl<L: Log> Splitter<L> {
-    /// Splits until the file ends, can't go on, or its owner is gone.
+    /// Splits until the file ends, can't go on, is stopped, or its owner is gone.
     pub(crate) async fn run(mut self) {
-        let file_id = self.file_id;
-        let produce = self.produce.clone();
-        if let Err(Stop::Failed(reason)) = self.split().await {
-            let failed = Produced { file_id, result: Err(Failed(reason)), place: None };
+        let (file_id, generation) = (self.file_id, self.generation);
+        let (produce, cancel) = (self.produce.clone(), self.cancel.clone());
+        let ended = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return,
+            ended = self.split() => ended,
+        };
+        if let Err(Stop::Failed(reason)) = ended {
+            let failed = Produced { file_id, generation, result: Err(Failed(reason)), place: None };
             // Nobody listens where the owner is gone; the next one begins from the checkpoint.
             let _ = produce.send(failed).await;
         }
@@ -85,18 +146,22 @@ impl<L: Log> Splitter<L> {
         let mut blocks: Option<Blocks> = None;
         loop {
             let now = (self.config.clock)();
-            match self.work(move |split| split.next(now)).await? {
-                Next::Block => self.feed(&mut blocks).await?,
-                Next::Chunk(chunk) => {
-                    let is_last = chunk.is_last;
-                    self.wait_for_shards().await;
-                    let place = Arc::clone(&places).acquire_owned().await.ok();
-                    let produced = Produced { file_id: self.file_id, result: Ok(chunk), place };
-                    self.produce.send(produced).await.map_err(|_| Stop::OwnerGone)?;
-                    if is_last {
-                        return Ok(());
-                    }
-                }
+            let Some(made) = self.work(move |pass| pass.next(now)).await? else {
+                self.feed(&mut blocks).await?;
+                continue;
+            };
+            self.config.step(Step::Encoded);
+            let is_last = match &made {
+                Made::Chunk(chunk) => chunk.is_last,
+                Made::Picked(_) => true,
+            };
+            self.wait_for_shards().await;
+            let place = Arc::clone(&places).acquire_owned().await.ok();
+            let (file_id, generation) = (self.file_id, self.generation);
+            let produced = Produced { file_id, generation, result: Ok(made), place };
+            self.produce.send(produced).await.map_err(|_| Stop::OwnerGone)?;
+            if is_last {
+                return Ok(());
             }
         }
     }
@@ -123,7 +188,8 @@ impl<L: Log> Splitter<L> {
                 }
             }
         };
-        self.work(move |split| split.feed(&block)).await
+        self.config.step(Step::BlockRead);
+        self.work(move |pass| pass.feed(&block)).await
     }
 
     async fn read(
@@ -131,7 +197,7 @@ impl<L: Log> Splitter<L> {
         blocks: &mut Option<Blocks>,
     ) -> Result<Option<content::Block>, content::Error> {
         if blocks.is_none() {
-            let first = self.split.as_ref().map(Split::next_block).unwrap_or_default();
+            let first = self.pass.as_ref().map(Pass::next_block).unwrap_or_default();
             let size = Some(self.block_bytes);
             let opened = Blocks::open(&self.bucket, &self.object, self.limits, size, first).await?;
             *blocks = Some(opened);
@@ -142,23 +208,26 @@ impl<L: Log> Splitter<L> {
         }
     }
 
-    /// Has a thread for blocking work do something with the split.
+    /// Has a thread for blocking work do something with the pass.
     async fn work<T: Send + 'static>(
         &mut self,
-        what: impl FnOnce(&mut Split) -> Result<T, Broken> + Send + 'static,
+        what: impl FnOnce(&mut Pass) -> Result<T, Broken> + Send + 'static,
     ) -> Result<T, Stop> {
-        let Some(mut split) = self.split.take() else { return Err(Stop::OwnerGone) };
+        let Some(mut pass) = self.pass.take() else { return Err(Stop::OwnerGone) };
         let work = move || {
-            let done = what(&mut split);
-            (split, done)
+            let done = what(&mut pass);
+            (pass, done)
         };
         // Joining fails only where the runtime is shutting down.
-        let Ok((split, done)) = tokio::task::spawn_blocking(work).await else {
+        let Ok((pass, done)) = tokio::task::spawn_blocking(work).await else {
             return Err(Stop::OwnerGone);
         };
-        self.split = Some(split);
+        self.pass = Some(pass);
         done.map_err(|broken| match broken {
             Broken::OtherBytes { .. } => self.gone(),
+            Broken::NotReadable { expected, found } => {
+                Stop::failed("not_readable", &expected, found)
+            }
             fault => Stop::failed("internal_fault", "the same reading as in verification", fault),
         })
     }
@@ -169,7 +238,9 @@ impl<L: Log> Splitter<L> {
                 format!("{} as it was verified", self.object.key),
                 "that it is gone or was replaced",
             )
-            .remedy("put the same bytes there again, under any name");
+            .remedy(
+                "put the same bytes there again, under any name, or `batchless cancel` gives it up",
+            );
         Stop::Failed(reason)
     }
 

@@ -9,7 +9,7 @@ use crate::bucket::Object;
 use crate::container::Container;
 use crate::content::{Block, Blocks};
 use crate::feed::Feed;
-use crate::format::{Control, Draft, Refusal, Reject, ResumeError, revision};
+use crate::format::{Control, Draft, Refusal, Reject, ResumeError, Summary, revision};
 use crate::walk::{Found, Walk};
 
 /// How many rejects a refusal names: enough to see the pattern, few enough to read.
@@ -127,6 +127,9 @@ impl Verification {
         self.block_digests.extend_from_slice(&block.digest());
         let length = i64::try_from(block.bytes.len()).unwrap_or(i64::MAX);
         self.content_bytes = self.content_bytes.saturating_add(length);
+        if self.ended {
+            return Ok(());
+        }
         self.walk.feed(&block.bytes, block.is_last);
         loop {
             match self.walk.step()? {
@@ -210,8 +213,10 @@ impl Verification {
                     .remedy("see the first of them; is it the right format and code page?"),
             );
         }
-        let Some(summary) = self.walk.summary().cloned() else {
-            return self.refuse(Reason::new("no_summary"));
+        let summary = match self.walk.summary().cloned() {
+            Some(summary) => summary,
+            None if self.walk.is_unchecked => Summary::default(),
+            None => return self.refuse(Reason::new("no_summary")),
         };
         let content_digest = Digest(self.content.clone().finalize().into());
         let file_id = FileId::new(&self.place.ledger, 0, &content_digest);
@@ -295,6 +300,17 @@ pub async fn verify(
     feed: &Feed,
     object: &Object,
     place: Place,
+    progress: impl FnMut(Progress) + Send,
+) -> Result<Finding, crate::bucket::Error> {
+    verify_unless(false, feed, object, place, progress).await
+}
+
+/// As [`verify`]; where `is_unchecked`, no trailer and no total refuses the file.
+pub(crate) async fn verify_unless(
+    is_unchecked: bool,
+    feed: &Feed,
+    object: &Object,
+    place: Place,
     mut progress: impl FnMut(Progress) + Send,
 ) -> Result<Finding, crate::bucket::Error> {
     use crate::content::Error;
@@ -303,6 +319,7 @@ pub async fn verify(
         let source = std::io::Error::other(error);
         crate::bucket::Error::Read { key: object.key.clone(), source }
     })?;
+    verification.walk.is_unchecked = is_unchecked;
     let mut blocks = match Blocks::open(&feed.bucket, object, feed.limits, None, 0).await {
         Ok(blocks) => blocks,
         Err(Error::Bucket(error)) => return Err(error),

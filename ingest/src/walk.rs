@@ -26,6 +26,9 @@ pub struct Walk {
     /// How much of the block is used, or copied into `tail`.
     at: usize,
     is_last: bool,
+    /// True where the file is over at whatever it would be refused for; see
+    /// [`crate::feed::Config`].
+    pub(crate) is_unchecked: bool,
 }
 
 /// What a walk comes upon.
@@ -71,6 +74,7 @@ impl Walk {
             block: Bytes::new(),
             at: 0,
             is_last: false,
+            is_unchecked: false,
         }
     }
 
@@ -113,6 +117,13 @@ impl Walk {
     ///
     /// Where the file can't be read: nothing of it may be published.
     pub fn step(&mut self) -> Result<Found, Refusal> {
+        match self.go_on() {
+            Err(_) if self.is_unchecked => Ok(Found::End),
+            found => found,
+        }
+    }
+
+    fn go_on(&mut self) -> Result<Found, Refusal> {
         while !self.tail.is_empty() {
             let is_end = self.is_last && self.at == self.block.len();
             let (used, step) = self.reader.step(&self.tail, is_end, &mut self.draft)?;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use schemas::arrival::{Arrival, ArrivalState};
 use schemas::codec::{Codec, Event, EventType};
 use schemas::command::PublishFile;
+use schemas::file::Verdict;
 use schemas::{FileId, Topic};
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
@@ -25,7 +26,8 @@ use crate::fair::Waiting;
 use crate::feed::{AtRest, Config, Feed, has_marker, is_object};
 use crate::known::Known;
 use crate::publish::FILES_GROUP;
-use crate::verify::{Finding, Place, Progress, verify};
+use crate::step::Step;
+use crate::verify::{Finding, Place, Progress, verify_unless};
 
 mod finding;
 
@@ -139,7 +141,7 @@ impl<'a, L: Log> FeedOwner<'a, L> {
             config,
             partition,
             writer,
-            known: Known::read(log, FILES_GROUP).await?,
+            known: Known::read(log, FILES_GROUP, &config.ledger).await?,
             rows,
             waiting: Waiting::default(),
             verifying: JoinSet::new(),
@@ -173,6 +175,7 @@ impl<'a, L: Log> FeedOwner<'a, L> {
     /// Lists a feed's bucket, and notes what is new and what is at rest now.
     async fn look(&mut self, feed: &Feed) -> Result<(), Failure> {
         let listed = feed.bucket.list().await;
+        self.config.step(Step::Listed);
         for (at, looked) in &mut self.looks {
             if looked.name == feed.name {
                 *at = Instant::now() + feed.look_every;
@@ -215,7 +218,7 @@ impl<'a, L: Log> FeedOwner<'a, L> {
             // object that still lies there is read anew. So is one whose file misses its bytes:
             // what was a duplicate while they were there may have them.
             let is_outdated = row.is_refused_otherwise_than(&feed.digest())
-                || row.file_id.is_some_and(|file_id| self.known.misses_bytes(&file_id));
+                || row.file_id.is_some_and(|file_id| self.known.missing(&file_id).is_some());
             row.version == object.version && !is_outdated
         });
         let state = known.map(|row| row.state.clone());
@@ -301,7 +304,7 @@ impl<'a, L: Log> FeedOwner<'a, L> {
                 key: self.config.key.clone(),
                 shards: self.config.shards,
             };
-            let feed = feed.clone();
+            let (feed, is_unchecked) = (feed.clone(), self.config.is_unchecked);
             tracing::info!(
                 feed = feed.name,
                 object = object.key,
@@ -314,7 +317,7 @@ impl<'a, L: Log> FeedOwner<'a, L> {
                         *progress = now;
                     }
                 };
-                let result = verify(&feed, &object, place, show).await;
+                let result = verify_unless(is_unchecked, &feed, &object, place, show).await;
                 (feed.name, object, result)
             });
         }
@@ -386,14 +389,21 @@ impl<'a, L: Log> FeedOwner<'a, L> {
         let headers = cloud_events(Arrival::TYPE, &self.config.source, Topic::Arrivals.name(), now);
         let partition = self.partition;
         batch.sets.push(MessageSet { topic: Topic::Arrivals, partition, headers, messages });
-        if let Some(command) = command {
-            batch.sets.push(self.command(&command)?);
+        if let Some(command) = &command {
+            batch.sets.push(self.command(command)?);
         }
         self.writer.publish(batch).await?;
+        let is_announced = command.is_some();
+        self.config.step(if is_announced { Step::Announced } else { Step::ArrivalWritten });
         for row in rows {
             self.rows.insert((row.feed.clone(), row.object.clone()), row);
         }
         Ok(())
+    }
+
+    /// The first occurrence of a content: where all of them lie.
+    fn first_id(&self, verdict: &Verdict) -> FileId {
+        FileId::new(&self.config.ledger, 0, &verdict.content_digest)
     }
 
     fn command(&self, command: &PublishFile) -> Result<MessageSet, Failure> {
@@ -406,7 +416,7 @@ impl<'a, L: Log> FeedOwner<'a, L> {
         };
         Ok(MessageSet {
             topic: Topic::Commands,
-            partition: files_partition(&command.file_id, partitions),
+            partition: files_partition(&self.first_id(&command.verdict), partitions),
             headers: cloud_events(
                 EventType::PublishFile,
                 &self.config.source,
@@ -429,9 +439,10 @@ pub(crate) fn object_of(key: &[u8]) -> Option<ObjectOf> {
     Some((feed.to_owned(), object.to_owned()))
 }
 
-/// The partition of `commands` and `files` that a file falls into.
-pub fn files_partition(file_id: &FileId, partitions: u32) -> u32 {
-    schemas::account::spread(file_id.spread(), partitions)
+/// The partition of `commands` and `files` that a file falls into, by the first occurrence of its
+/// content.
+pub fn files_partition(first_id: &FileId, partitions: u32) -> u32 {
+    schemas::account::spread(first_id.spread(), partitions)
 }
 
 async fn until(moment: Option<Instant>) {

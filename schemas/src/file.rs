@@ -195,6 +195,7 @@ pub struct Work {
     pub action: Action,
     pub first_index: i64,
     pub last_index: i64,
+    pub indices: Vec<i64>,
     pub by: String,
     pub why: String,
     pub state_before: FileState,

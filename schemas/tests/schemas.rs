@@ -299,6 +299,7 @@ fn apache_avro_reads_and_writes_the_same_rows_and_commands() {
             action: Action::REPLAY,
             first_index: 0,
             last_index: 9,
+            indices: vec![4],
             by: "ana".to_owned(),
             why: "asked".to_owned(),
             state_before: FileState::PUBLISHED,

@@ -1,75 +1,204 @@
 //! Commands to files: taken in their order, each answered in its file's row.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use schemas::FileId;
-use schemas::Topic;
-use schemas::codec::{Codec, EventType};
-use schemas::command::{FileCommand, PublishFile, SegmentApplied};
-use schemas::file::{Answer, AnswerKind, Checkpoint, File, FileState};
-use topic::{Log, Received};
+use bytes::Bytes;
+use schemas::codec::{Codec, Event, EventType};
+use schemas::command::{Action, FileCommand, PublishFile, SegmentApplied};
+use schemas::file::{Checkpoint, File, FileState};
+use schemas::record::{Reversal, SegmentClosed};
+use schemas::{FileId, Topic};
+use topic::{Log, Message, MessageSet, Received, cloud_events};
 
-use super::{FileOwner, ROWS_BYTES, row_of, size_of};
+use super::operate::{Ask, Given, Taken, take};
+use super::work::take_segment;
+use super::{FileOwner, ROWS_BYTES, row_of};
 use crate::attempt::Failure;
-use crate::reconcile::{open_shards, reconcile, take_answer};
+use crate::step::Step;
+
+/// Rows that are changed and not published yet, in the order in which they were first changed.
+#[derive(Default)]
+struct Changed {
+    rows: Vec<File>,
+    at: HashMap<FileId, usize>,
+}
+
+impl Changed {
+    fn get(&self, file_id: &FileId) -> Option<&File> {
+        self.at.get(file_id).and_then(|at| self.rows.get(*at))
+    }
+
+    fn insert(&mut self, row: File) {
+        let at = *self.at.entry(row.file_id).or_insert(self.rows.len());
+        match self.rows.get_mut(at) {
+            Some(former) => *former = row,
+            None => self.rows.push(row),
+        }
+    }
+}
 
 impl<L: Log> FileOwner<'_, L> {
-    /// Answers commands: their rows and the position behind them are one publish.
+    /// Answers commands: their rows and the position behind them are one publish. What an operator
+    /// asks is a publish of its own, with what the shards are asked for.
     pub(super) async fn answer(&mut self, received: &[Received]) -> Result<(), Failure> {
         let codec = Codec::built_in();
-        let mut changed: HashMap<FileId, File> = HashMap::new();
-        let mut begun = Vec::new();
+        let mut changed = Changed::default();
+        let mut steps = Vec::new();
         for message in received {
-            let Some(value) = &message.value else { continue };
-            match codec.event_type(value)? {
-                EventType::PublishFile => {
+            let behind = message.offset.saturating_add(1);
+            let event = message.value.as_ref().map(|value| (codec.event_type(value), value));
+            match event {
+                Some((Ok(EventType::PublishFile), value)) => {
                     let command: PublishFile = codec.decode(value)?;
                     let known = self.row(&changed, &command.file_id).await?;
-                    let file = take_file(known, command, &mut begun);
-                    changed.insert(file.file_id, file);
+                    if known.is_none() {
+                        steps.push(Step::RowWritten);
+                    }
+                    changed.insert(take_file(known, command));
                 }
-                EventType::SegmentApplied => {
+                Some((Ok(EventType::SegmentApplied), value)) => {
                     let answer: SegmentApplied = codec.decode(value)?;
-                    match self.row(&changed, &answer.file_id).await? {
+                    let file_id = answer.file_id;
+                    match self.row(&changed, &file_id).await? {
                         Some(mut file) => {
-                            take_answer(&mut file, answer.segment);
-                            conclude(&mut file);
-                            changed.insert(file.file_id, file);
+                            take_segment(&mut file, answer, (self.config.clock)());
+                            changed.insert(file);
+                            steps.push(Step::Answered);
                         }
-                        None => tracing::error!(
-                            file_id = %answer.file_id,
-                            "a shard answers for a file that is not known"
-                        ),
+                        None => {
+                            tracing::error!(%file_id, "a shard answers for a file not known");
+                        }
                     }
                 }
-                EventType::FileCommand => {
+                Some((Ok(EventType::FileCommand), value)) => {
+                    self.publish_changed(&mut changed, &mut steps).await?;
                     let command: FileCommand = codec.decode(value)?;
-                    if let Some(mut file) = self.row(&changed, &command.file_id).await? {
-                        file.answers.push(not_taken(command));
-                        changed.insert(file.file_id, file);
-                    }
+                    self.position = behind;
+                    self.operate(command).await?;
                 }
-                other => tracing::error!(event = other.name(), "not a command"),
+                Some((Ok(other), _)) => tracing::error!(event = other.name(), "not a command"),
+                Some((Err(error), _)) => return Err(error.into()),
+                None => (),
             }
+            self.position = behind;
         }
-        if let Some(last) = received.last() {
-            self.position = last.offset.saturating_add(1);
-        }
-        self.publish(Vec::new(), changed.into_values().collect()).await?;
-        for file_id in begun {
-            if let Some(file) = self.open.get(&file_id) {
-                self.waiting.push(size_of(file), file_id);
-            }
-        }
+        self.publish_changed(&mut changed, &mut steps).await
+    }
+
+    async fn publish_changed(
+        &mut self,
+        changed: &mut Changed,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), Failure> {
+        let rows = std::mem::take(changed).rows;
+        self.publish(Vec::new(), rows).await?;
+        steps.dedup();
+        steps.drain(..).for_each(|step| self.config.step(step));
         Ok(())
     }
 
-    /// The newest row of a file, wherever it stands.
-    async fn row(
+    /// Takes what an operator asks, or refuses it: one publish of the row, what the shards are
+    /// asked for, and the position behind the command.
+    async fn operate(&mut self, command: FileCommand) -> Result<(), Failure> {
+        let (file_id, action) = (command.file_id, command.action.clone());
+        let Some(file) = self.row(&Changed::default(), &file_id).await? else {
+            tracing::error!(%file_id, %action, "a command to a file that is not known");
+            return self.publish(Vec::new(), Vec::new()).await;
+        };
+        let given = self.given(&file, &command).await?;
+        let Some(Taken { file, accepted, asks }) = take(file, command, &given) else {
+            return self.publish(Vec::new(), Vec::new()).await;
+        };
+        tracing::info!(%file_id, %action, state = %file.state, "a command is taken");
+        let sets = self.ask(&file_id, asks)?;
+        self.publish(sets, [file].into_iter().chain(accepted).collect()).await?;
+        self.config.step(Step::CommandTaken);
+        Ok(())
+    }
+
+    /// What the table of commands asks of the surroundings.
+    async fn given(&mut self, file: &File, command: &FileCommand) -> Result<Given, Failure> {
+        let mut given = Given {
+            now: (self.config.clock)(),
+            answer_to: i32::try_from(self.partition).unwrap_or(i32::MAX),
+            unpinned: self.unpinned(file).map(|reason| *reason),
+            next_occurrence: None,
+            attempts: Vec::new(),
+        };
+        if command.action == Action::ACCEPT {
+            let is_known = |file_id: &FileId| {
+                self.open.contains_key(file_id) || self.ended.contains_key(file_id)
+            };
+            let content = &file.verdict.content_digest;
+            let occurrence = |number: u32| FileId::new(&self.config.ledger, number, content);
+            let mut free = (1..).map(|number| (occurrence(number), number));
+            given.next_occurrence = free
+                .find(|(file_id, _)| !is_known(file_id))
+                .and_then(|(file_id, number)| Some((file_id, i32::try_from(number).ok()?)));
+        }
+        if command.action == Action::RESUBMIT {
+            for index in &command.indices {
+                given.attempts.push(self.latest_attempt(file, *index).await?);
+            }
+        }
+        Ok(given)
+    }
+
+    /// The row of a record's latest attempt, where it was resubmitted before.
+    pub(super) async fn latest_attempt(
         &mut self,
-        changed: &HashMap<FileId, File>,
-        file_id: &FileId,
+        file: &File,
+        index: i64,
     ) -> Result<Option<File>, Failure> {
+        let mut latest = None;
+        for attempt in 1.. {
+            let file_id = FileId::resubmitted(&file.file_id, index, attempt);
+            match self.row(&Changed::default(), &file_id).await? {
+                Some(row) => latest = Some(row),
+                None => break,
+            }
+        }
+        Ok(latest)
+    }
+
+    /// What shards are asked for, as messages.
+    pub(super) fn ask(&self, file_id: &FileId, asks: Vec<Ask>) -> Result<Vec<MessageSet>, Failure> {
+        let codec = Codec::built_in();
+        let now = (self.config.clock)();
+        let key = file_id.to_string();
+        let headers = |event| cloud_events(event, &self.config.source, &key, now);
+        let (ends, reversals) = (headers(SegmentClosed::TYPE), headers(Reversal::TYPE));
+        let mut sets = Vec::with_capacity(asks.len());
+        for ask in asks {
+            let (shard, headers, id, value) = match ask {
+                Ask::Close(closed) => {
+                    let shard = closed.shard;
+                    let id = match &closed.command_id {
+                        None => format!("{key}/closed/{shard}"),
+                        Some(command_id) => format!("{command_id}/closed/{shard}"),
+                    };
+                    (shard, &ends, id, codec.encode(&closed)?)
+                }
+                Ask::Reverse(shard, reversal) => {
+                    let id = format!("{}/{shard}", reversal.command_id);
+                    (shard, &reversals, id, codec.encode(&reversal)?)
+                }
+            };
+            let message =
+                Message { id: id.into(), key: Bytes::from(key.clone()), value: Some(value.into()) };
+            sets.push(MessageSet {
+                topic: Topic::Records,
+                partition: u32::try_from(shard).unwrap_or(u32::MAX),
+                headers: Arc::clone(headers),
+                messages: vec![message],
+            });
+        }
+        Ok(sets)
+    }
+
+    /// The newest row of a file, wherever it stands.
+    async fn row(&mut self, changed: &Changed, file_id: &FileId) -> Result<Option<File>, Failure> {
         if let Some(row) = changed.get(file_id).or_else(|| self.open.get(file_id)) {
             return Ok(Some(row.clone()));
         }
@@ -85,33 +214,26 @@ impl<L: Log> FileOwner<'_, L> {
 
 /// The row of a file that is handed to us: a new one, a failed one whose bytes are there again, or
 /// one that came before, which is counted.
-fn take_file(known: Option<File>, command: PublishFile, begun: &mut Vec<FileId>) -> File {
+fn take_file(known: Option<File>, command: PublishFile) -> File {
     match known {
-        None => {
-            let state = if command.held.is_some() { FileState::HELD } else { FileState::VERIFIED };
-            if state == FileState::VERIFIED {
-                begun.push(command.file_id);
-            }
-            File {
-                file_id: command.file_id,
-                feed: command.feed,
-                object: command.object,
-                version: command.version,
-                state,
-                reason: command.held,
-                verdict: command.verdict,
-                checkpoint: Checkpoint::default(),
-                segments: Vec::new(),
-                duplicates: 0,
-                answers: Vec::new(),
-                work: None,
-                resubmits: None,
-                arrived_at: command.arrived_at,
-                updated_at: command.arrived_at,
-            }
-        }
+        None => File {
+            file_id: command.file_id,
+            feed: command.feed,
+            object: command.object,
+            version: command.version,
+            state: if command.held.is_some() { FileState::HELD } else { FileState::VERIFIED },
+            reason: command.held,
+            verdict: command.verdict,
+            checkpoint: Checkpoint::default(),
+            segments: Vec::new(),
+            duplicates: 0,
+            answers: Vec::new(),
+            work: None,
+            resubmits: None,
+            arrived_at: command.arrived_at,
+            updated_at: command.arrived_at,
+        },
         Some(mut file) if file.state == FileState::FAILED => {
-            begun.push(file.file_id);
             file.object = command.object;
             file.version = command.version;
             file.verdict.size_bytes = command.verdict.size_bytes;
@@ -123,37 +245,5 @@ fn take_file(known: Option<File>, command: PublishFile, begun: &mut Vec<FileId>)
             file.duplicates = file.duplicates.saturating_add(1);
             file
         }
-    }
-}
-
-/// Concludes a published file once every shard that it touches has answered.
-pub(super) fn conclude(file: &mut File) {
-    if file.state != FileState::PUBLISHED || open_shards(file).next().is_some() {
-        return;
-    }
-    let (file_id, object) = (file.file_id, file.object.as_str());
-    match reconcile(file) {
-        Ok(()) => {
-            let records = file.verdict.records;
-            tracing::info!(%file_id, object, records, "file reconciled");
-            file.state = FileState::RECONCILED;
-        }
-        Err(reason) => {
-            tracing::error!(%file_id, object, reason = %reason, "file does not reconcile");
-            file.state = FileState::UNBALANCED;
-            file.reason = Some(*reason);
-        }
-    }
-}
-
-fn not_taken(command: FileCommand) -> Answer {
-    Answer {
-        command_id: command.command_id,
-        action: command.action.as_str().to_owned(),
-        by: command.by,
-        why: command.why,
-        outcome: AnswerKind::REFUSED,
-        detail: "this version knows no such command".to_owned(),
-        at: command.at,
     }
 }

@@ -11,6 +11,7 @@ use crate::attempt::Failure;
 use crate::bucket::{self, Object};
 use crate::feed::Feed;
 use crate::known::KnownFile;
+use crate::step::Step;
 use crate::verify::{Finding, Refused, Verified};
 
 /// The reason code of an object that could not be read, again and again.
@@ -32,6 +33,7 @@ impl<L: Log> FeedOwner<'_, L> {
         let key = (name.to_owned(), object.key.clone());
         self.progress.remove(&key);
         let Some(feed) = self.config.feed(name) else { return Ok(()) };
+        self.config.step(Step::Verified);
         match result {
             Ok(Finding::Refused(refused)) => self.refused(feed, &object, refused).await,
             Ok(Finding::Verified(verified)) => self.decided(feed, &object, *verified).await,
@@ -101,14 +103,16 @@ impl<L: Log> FeedOwner<'_, L> {
         verified: Verified,
     ) -> Result<(), Failure> {
         self.known.follow(self.log).await?;
-        let Verified { file_id, verdict, rejects } = verified;
+        let Verified { file_id: first_id, verdict, rejects } = verified;
+        // Of several occurrences the bytes are for the one that misses them.
+        let file_id = self.known.missing(&first_id).unwrap_or(first_id);
         let mut row = self.row(feed, object, ArrivalState::VERIFIED);
         row.file_id = Some(file_id);
         row.identifier.clone_from(&verdict.identifier);
         row.rejects = rejects;
         row.records = verdict.records;
         row.content_bytes = verdict.content_bytes;
-        let other = self.known.other_with(&feed.name, &verdict.identifiers, &file_id);
+        let other = self.known.other_with(&feed.name, &verdict.identifiers, &first_id);
         let known = self.known.file(&file_id);
         // A failed file goes on with the same bytes of its own feed.
         let may_go_on =
@@ -121,7 +125,10 @@ impl<L: Log> FeedOwner<'_, L> {
             row.reason = Some(
                 Reason::new("same_content")
                     .expected_found("content that did not come before", known.object.clone())
-                    .remedy("nothing to do: what it holds is in the ledger, or on its way"),
+                    .remedy(
+                        "what it holds is in the ledger, or on its way; `batchless accept OBJECT` \
+                         takes it again on purpose",
+                    ),
             );
             return self.publish(vec![row], None).await;
         }
@@ -134,8 +141,8 @@ impl<L: Log> FeedOwner<'_, L> {
                         format!("`{identifier}`, as in file {other}"),
                     )
                     .remedy(
-                        "nothing of it is published; have the sender give it an identifier of its \
-                         own, if it is another file",
+                        "nothing of it is published: `batchless release` lets it go on where it is \
+                         another file, `batchless cancel` gives it up",
                     ),
             );
         }
@@ -148,7 +155,7 @@ impl<L: Log> FeedOwner<'_, L> {
             "file verified"
         );
         self.known.resend(&file_id);
-        self.known.announce(file_id, &feed.name, &object.key, &verdict.identifiers);
+        self.known.announce(file_id, first_id, &feed.name, &object.key, &verdict.identifiers);
         let held = row.reason.clone();
         let command = PublishFile {
             file_id,

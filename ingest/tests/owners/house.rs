@@ -241,6 +241,7 @@ impl House {
             }),
             processors_group: PROCESSORS.to_owned(),
             on_step: None,
+            is_unchecked: false,
         };
         Self {
             log,

@@ -1,0 +1,357 @@
+//! What an operator's command does to a file. Pure: the file's row and the command in, the row
+//! after it and what the shards are asked for out.
+//!
+//! | command | taken where the file is | and then it is |
+//! |---|---|---|
+//! | hold | verified, publishing | held |
+//! | release | held, but not for its settings | verified, or publishing where it was begun |
+//! | cancel | verified, publishing, published, held, failed | cancelled; work until all that was applied is undone |
+//! | reverse | reconciled, unbalanced | reversing; then reversed, or for a part as before |
+//! | replay | published, reconciled, unbalanced; held and failed below the checkpoint | as before |
+//! | accept | published, reconciled, unbalanced, cancelled, reversing, reversed | as before; the next occurrence is verified |
+//! | resubmit | reconciled, unbalanced | as before; a file of one record for each record |
+//!
+//! Anything else is refused with a sentence and changes nothing; so is whatever comes while another
+//! command is under way. A command that is in the row already is not taken again.
+
+use schemas::arrival::Reason;
+use schemas::command::{Action, FileCommand};
+use schemas::file::{Answer, AnswerKind, Checkpoint, File, FileState, Segment, Verdict, Work};
+use schemas::record::{Reversal, SegmentClosed};
+use schemas::{CommandId, FileId, Timestamp};
+
+use super::SETTINGS_CHANGED;
+use crate::reconcile::open_shards;
+use states::refusal;
+
+mod states;
+
+/// The reason code of a file that an operator holds.
+const HELD_BY_OPERATOR: &str = "held_by_operator";
+
+/// The most records that one command resubmits: they are published together.
+const RESUBMITTED_MAX: usize = 5_000;
+
+/// What the table asks of the surroundings.
+#[derive(Debug)]
+pub(super) struct Given {
+    /// The time.
+    pub(super) now: Timestamp,
+    /// The partition of `commands` that shards answer to.
+    pub(super) answer_to: i32,
+    /// Why the file would not read as it did when it was verified; none where it would.
+    pub(super) unpinned: Option<Reason>,
+    /// To accept: the first occurrence of the content that no row has.
+    pub(super) next_occurrence: Option<(FileId, i32)>,
+    /// To resubmit: the row of each record's latest attempt, in the order of the command.
+    pub(super) attempts: Vec<Option<File>>,
+}
+
+/// A command that was taken up, or refused: what is published for it, together.
+#[derive(Debug, PartialEq)]
+pub(super) struct Taken {
+    /// The file's row after it.
+    pub(super) file: File,
+    /// The row of a file that it makes.
+    pub(super) accepted: Option<File>,
+    /// What shards are asked for.
+    pub(super) asks: Vec<Ask>,
+}
+
+/// What a shard is asked for.
+#[derive(Debug, PartialEq)]
+pub(super) enum Ask {
+    /// To end the file's run.
+    Close(SegmentClosed),
+    /// To undo; the shard, and what.
+    Reverse(i32, Reversal),
+}
+
+/// What a command came to at once.
+enum Came {
+    /// All of it is done; what, in words.
+    Done(String),
+    /// Another file's row is there.
+    Accepted(Box<File>),
+    /// It is under way: what the row keeps of it, and what shards are asked for.
+    Begun(Box<Work>, Vec<Ask>),
+}
+
+/// An action on a file that is in a state for it; the sentence where it is refused all the same.
+type Act = fn(&mut File, &FileCommand, &Given) -> Result<Came, String>;
+
+/// Takes a command up; none where the row has it already.
+pub(super) fn take(mut file: File, command: FileCommand, given: &Given) -> Option<Taken> {
+    let id = command.command_id;
+    let is_under_way = file.work.as_ref().is_some_and(|work| work.command_id == id);
+    if is_under_way || file.answers.iter().any(|answer| answer.command_id == id) {
+        return None;
+    }
+    let came = match &file.work {
+        Some(Work { action, by, .. }) => {
+            Err(format!("a {action} by {by} is under way; wait for its answer"))
+        }
+        None => operate(&mut file, &command, given),
+    };
+    let (outcome, detail, accepted) = match came {
+        Ok(Came::Begun(work, asks)) => {
+            file.work = Some(*work);
+            return Some(Taken { file, accepted: None, asks });
+        }
+        Ok(Came::Done(detail)) => (AnswerKind::DONE, detail, None),
+        Ok(Came::Accepted(next)) => {
+            let detail = format!("accepted again, as file {}", next.file_id);
+            (AnswerKind::DONE, detail, Some(*next))
+        }
+        Err(why) => (AnswerKind::REFUSED, why, None),
+    };
+    file.answers.push(Answer {
+        command_id: id,
+        action: command.action.as_str().to_owned(),
+        by: command.by,
+        why: command.why,
+        outcome,
+        detail,
+        at: given.now,
+    });
+    Some(Taken { file, accepted, asks: Vec::new() })
+}
+
+/// One action on a file without work; where it is refused, the file is as it was.
+fn operate(file: &mut File, command: &FileCommand, given: &Given) -> Result<Came, String> {
+    let action = &command.action;
+    let of_whole_files = [Action::REPLAY, Action::ACCEPT, Action::RESUBMIT];
+    if let Some(of) = &file.resubmits
+        && of_whole_files.contains(action)
+    {
+        let (index, file_id) = (of.index, of.file_id);
+        return Err(format!("it is record {index} of file {file_id}; resubmit that again"));
+    }
+    if let Some(why) = refusal(action, &file.state) {
+        return Err(format!("the file is {}: {why}", file.state));
+    }
+    let actions: [(Action, Act); 7] = [
+        (Action::HOLD, hold),
+        (Action::RELEASE, release),
+        (Action::CANCEL, cancel),
+        (Action::REVERSE, reverse),
+        (Action::REPLAY, replay),
+        (Action::ACCEPT, accept),
+        (Action::RESUBMIT, resubmit),
+    ];
+    match actions.iter().find(|(name, _)| name == action) {
+        Some((_, act)) => act(file, command, given),
+        None => Err(format!("this version knows no command `{action}`")),
+    }
+}
+
+fn hold(file: &mut File, _: &FileCommand, _: &Given) -> Result<Came, String> {
+    let remedy = "`batchless release` lets it go on, `batchless cancel` gives it up";
+    file.state = FileState::HELD;
+    file.reason = Some(Reason::new(HELD_BY_OPERATOR).remedy(remedy));
+    Ok(Came::Done(format!("held at record {}", file.checkpoint.next_index)))
+}
+
+fn release(file: &mut File, _: &FileCommand, _: &Given) -> Result<Came, String> {
+    if let Some(reason) = file.reason.as_ref().filter(|reason| reason.code == SETTINGS_CHANGED) {
+        return Err(format!("{reason}: it goes on by itself then"));
+    }
+    file.state = if is_begun(file) { FileState::PUBLISHING } else { FileState::VERIFIED };
+    file.reason = None;
+    Ok(Came::Done(format!("it goes on at record {}", file.checkpoint.next_index)))
+}
+
+fn cancel(file: &mut File, command: &FileCommand, given: &Given) -> Result<Came, String> {
+    let whole = (0, i64::MAX);
+    let work = begin(file, command, whole);
+    let mut asks = Vec::new();
+    for closed in closes(file, false, Some(command.command_id), given.answer_to) {
+        let undo = reversal(command, whole, given);
+        let shard = closed.shard;
+        asks.extend([Ask::Close(closed), Ask::Reverse(shard, undo)]);
+    }
+    file.state = FileState::CANCELLED;
+    file.reason = Some(Reason::new("cancelled_by_operator"));
+    Ok(if asks.is_empty() {
+        Came::Done("given up; no shard had anything of it".to_owned())
+    } else {
+        Came::Begun(Box::new(work), asks)
+    })
+}
+
+fn reverse(file: &mut File, command: &FileCommand, given: &Given) -> Result<Came, String> {
+    let range = range_of(file, command)?;
+    let applied = |segment: &Segment| segment.applied.saturating_sub(segment.reversed);
+    if file.segments.iter().map(applied).sum::<i64>() == 0 {
+        return Err("nothing of it is applied".to_owned());
+    }
+    let work = begin(file, command, range);
+    file.state = FileState::REVERSING;
+    let shards = touched(&file.checkpoint);
+    let asks = shards.map(|shard| Ask::Reverse(shard, reversal(command, range, given))).collect();
+    Ok(Came::Begun(Box::new(work), asks))
+}
+
+fn replay(file: &mut File, command: &FileCommand, given: &Given) -> Result<Came, String> {
+    if !is_begun(file) {
+        return Err("nothing of it is published yet".to_owned());
+    }
+    if let Some(why) = &given.unpinned {
+        return Err(why.to_string());
+    }
+    let (first, last) = range_of(file, command)?;
+    if file.checkpoint.next_index <= first {
+        let published = file.checkpoint.next_index;
+        return Err(format!("expected a range below record {published}, found one from {first}"));
+    }
+    // A shard that lacks events takes none behind them: they are published from the first on.
+    let first = if lacks_events(file) { 0 } else { first };
+    let mut work = begin(file, command, (first, last));
+    work.checkpoint = Some(Checkpoint::default());
+    Ok(Came::Begun(Box::new(work), Vec::new()))
+}
+
+fn accept(file: &mut File, command: &FileCommand, given: &Given) -> Result<Came, String> {
+    if let Some(why) = &given.unpinned {
+        return Err(why.to_string());
+    }
+    let (Some(object), Some(version), Some(size_bytes), Some((file_id, occurrence))) =
+        (&command.object, &command.version, command.size_bytes, given.next_occurrence)
+    else {
+        return Err("expected an object with its version and size, found none".to_owned());
+    };
+    let verdict = Verdict { occurrence, size_bytes, ..file.verdict.clone() };
+    Ok(Came::Accepted(Box::new(File {
+        file_id,
+        feed: file.feed.clone(),
+        object: object.clone(),
+        version: version.clone(),
+        state: FileState::VERIFIED,
+        reason: None,
+        verdict,
+        checkpoint: Checkpoint::default(),
+        segments: Vec::new(),
+        duplicates: 0,
+        answers: Vec::new(),
+        work: None,
+        resubmits: None,
+        arrived_at: given.now,
+        updated_at: given.now,
+    })))
+}
+
+fn resubmit(file: &mut File, command: &FileCommand, given: &Given) -> Result<Came, String> {
+    let indices = &command.indices;
+    let (Some(first), Some(last)) = (indices.first().copied(), indices.last().copied()) else {
+        return Err("expected records to resubmit, found none".to_owned());
+    };
+    let records = file.verdict.records;
+    if first < 0 || records <= last || !indices.is_sorted_by(|one, next| one < next) {
+        return Err(format!("expected ascending records from 0 and below {records}"));
+    }
+    let rejected: i64 = file.segments.iter().map(|segment| segment.rejected).sum();
+    let rejected = rejected.saturating_add(file.checkpoint.rejected);
+    if indices.len() > RESUBMITTED_MAX.min(usize::try_from(rejected).unwrap_or_default()) {
+        let found = indices.len();
+        return Err(format!(
+            "expected at most {RESUBMITTED_MAX} records of the {rejected} that were rejected, \
+             found {found}"
+        ));
+    }
+    for (index, former) in indices.iter().zip(&given.attempts) {
+        if let Some(former) = former.as_ref().filter(|former| !is_rejected(former)) {
+            let (file_id, state) = (former.file_id, &former.state);
+            return Err(format!(
+                "record {index} was resubmitted as file {file_id}, which is {state}"
+            ));
+        }
+    }
+    let mut work = begin(file, command, (first, last));
+    work.indices.clone_from(indices);
+    Ok(Came::Begun(Box::new(work), Vec::new()))
+}
+
+/// The work that a command begins, on these records.
+fn begin(file: &File, command: &FileCommand, (first_index, last_index): (i64, i64)) -> Work {
+    Work {
+        command_id: command.command_id,
+        action: command.action.clone(),
+        first_index,
+        last_index,
+        indices: Vec::new(),
+        by: command.by.clone(),
+        why: command.why.clone(),
+        state_before: file.state.clone(),
+        checkpoint: None,
+        segments: Vec::new(),
+    }
+}
+
+/// The records that a command names, first and last: all where it names none.
+fn range_of(file: &File, command: &FileCommand) -> Result<(i64, i64), String> {
+    let first = command.first_index.unwrap_or_default();
+    let last = command.last_index.unwrap_or(i64::MAX);
+    let records = file.verdict.records;
+    if first < 0 || last < first || records <= first {
+        return Err(format!("expected a range of the {records} records, found {first}..={last}"));
+    }
+    Ok((first, last))
+}
+
+fn reversal(command: &FileCommand, (first, last): (i64, i64), given: &Given) -> Reversal {
+    Reversal {
+        command_id: command.command_id,
+        file_id: command.file_id,
+        first_index: first,
+        last_index: last,
+        reason: command.why.clone(),
+        answer_to: given.answer_to,
+    }
+}
+
+/// The end of a file's run, for each shard that has events of it.
+pub(super) fn closes(
+    file: &File,
+    complete: bool,
+    command_id: Option<CommandId>,
+    answer_to: i32,
+) -> Vec<SegmentClosed> {
+    let Checkpoint { sequences, shard_sums, .. } = &file.checkpoint;
+    let shards = (0..).zip(sequences).zip(shard_sums).filter(|((_, events), _)| **events > 0);
+    shards
+        .map(|((shard, events), sums)| SegmentClosed {
+            file_id: file.file_id,
+            shard,
+            complete,
+            events: *events,
+            sums: sums.clone(),
+            command_id,
+            answer_to,
+        })
+        .collect()
+}
+
+/// The shards that have events of a file, by how far publishing is.
+pub(super) fn touched(checkpoint: &Checkpoint) -> impl Iterator<Item = i32> {
+    (0..).zip(&checkpoint.sequences).filter(|(_, events)| **events > 0).map(|(shard, _)| shard)
+}
+
+/// True where something of the file is published.
+fn is_begun(file: &File) -> bool {
+    0 < file.checkpoint.next_index
+}
+
+/// True where a shard may not have all that was published of a whole file.
+fn lacks_events(file: &File) -> bool {
+    let done = |segment: &Segment| segment.applied.saturating_add(segment.rejected);
+    [FileState::PUBLISHED, FileState::UNBALANCED].contains(&file.state)
+        && (open_shards(file).next().is_some()
+            || file.segments.iter().any(|segment| done(segment) < segment.events))
+}
+
+/// True where the only record of a file was rejected, and that is the end of it.
+fn is_rejected(file: &File) -> bool {
+    file.state == FileState::RECONCILED
+        && (file.checkpoint.rejected == 1
+            || file.segments.iter().any(|segment| segment.rejected == 1))
+}
