@@ -5,6 +5,10 @@
 
 #[path = "owners/house.rs"]
 mod house;
+#[path = "owners/shards.rs"]
+mod shards;
+#[path = "owners/commands.rs"]
+mod commands;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -180,12 +184,12 @@ async fn a_file_is_published_only_under_the_settings_that_it_was_verified_under(
 }
 
 /// The messages of an IPM file whose own identifier is this number's, without their terminator.
-fn ipm(file_number: u32) -> Vec<u8> {
+fn ipm(file_number: u32, records: u64) -> Vec<u8> {
     let plan = ingest::generate::Plan {
         format: "ipm".to_owned(),
         encoding: Encoding::Ascii,
         framing: Framing::Vbs,
-        records: 5,
+        records,
         accounts: 5,
         seed: 1,
         bad_per_million: 0,
@@ -207,15 +211,15 @@ async fn a_file_is_held_where_any_of_its_identifiers_came_before() {
     config.feeds[0].settings.format = "ipm".to_owned();
     house.config = Arc::new(config);
     let ended = |files: &[Vec<u8>]| [files.concat(), vec![0; 4]].concat();
-    house.put("a-both.ipm", ended(&[ipm(1), ipm(2)])).await;
+    house.put("a-both.ipm", ended(&[ipm(1, 5), ipm(2, 5)])).await;
     house.start();
     house.settled().await;
-    house.put("b-second.ipm", ended(&[ipm(2)])).await;
+    house.put("b-second.ipm", ended(&[ipm(2, 5)])).await;
     house.settled().await;
     house.stop().await;
     house.start();
-    house.put("c-new-and-second.ipm", ended(&[ipm(3), ipm(2)])).await;
-    house.put("d-new.ipm", ended(&[ipm(4)])).await;
+    house.put("c-new-and-second.ipm", ended(&[ipm(3, 5), ipm(2, 5)])).await;
+    house.put("d-new.ipm", ended(&[ipm(4, 5)])).await;
     let roll = house.settled().await;
     house.stop().await;
     let found = states(&roll);

@@ -45,6 +45,7 @@ impl<L: Log> FileOwner<'_, L> {
         let codec = Codec::built_in();
         let mut changed = Changed::default();
         let mut steps = Vec::new();
+        let mut published = self.position;
         for message in received {
             let behind = message.offset.saturating_add(1);
             let event = message.value.as_ref().map(|value| (codec.event_type(value), value));
@@ -72,10 +73,13 @@ impl<L: Log> FileOwner<'_, L> {
                     }
                 }
                 Some((Ok(EventType::FileCommand), value)) => {
-                    self.publish_changed(&mut changed, &mut steps).await?;
+                    if published < self.position {
+                        self.publish_changed(&mut changed, &mut steps).await?;
+                    }
                     let command: FileCommand = codec.decode(value)?;
                     self.position = behind;
                     self.operate(command).await?;
+                    published = behind;
                 }
                 Some((Ok(other), _)) => tracing::error!(event = other.name(), "not a command"),
                 Some((Err(error), _)) => return Err(error.into()),
@@ -83,7 +87,10 @@ impl<L: Log> FileOwner<'_, L> {
             }
             self.position = behind;
         }
-        self.publish_changed(&mut changed, &mut steps).await
+        if published < self.position {
+            self.publish_changed(&mut changed, &mut steps).await?;
+        }
+        Ok(())
     }
 
     async fn publish_changed(

@@ -355,3 +355,6 @@ fn is_rejected(file: &File) -> bool {
         && (file.checkpoint.rejected == 1
             || file.segments.iter().any(|segment| segment.rejected == 1))
 }
+
+#[cfg(test)]
+pub(super) mod tests;

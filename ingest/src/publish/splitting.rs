@@ -280,7 +280,8 @@ impl<L: Log> FileOwner<'_, L> {
         if is_last {
             self.splitting.remove(&file.file_id);
             let now = (self.config.clock)();
-            if file.checkpoint.next_index == file.verdict.records {
+            let published = [FileState::PUBLISHED, FileState::RECONCILED, FileState::UNBALANCED];
+            if published.contains(&file.state) {
                 sets.extend(self.close(&file, Some(command_id))?);
                 end_if_answered(&mut file, now);
             } else if let Some(work) = file.work.take() {

@@ -229,3 +229,6 @@ fn difference(after: &Sums, before: &Sums) -> String {
 fn of_shard(segments: &[Segment], shard: i32) -> Option<&Segment> {
     segments.iter().find(|segment| segment.shard == shard)
 }
+
+#[cfg(test)]
+mod tests;

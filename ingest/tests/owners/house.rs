@@ -1,33 +1,32 @@
 //! Everything between a bucket and a log that fails at will, running.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use ingest::bucket::Bucket;
 use ingest::container::Limits;
 use ingest::feed::{AtRest, Config, Feed, RejectLimit};
 use ingest::format::{Encoding, Framing, Posted, Settings, Side};
 use ingest::roll::Roll;
+use ingest::step::{OnStep, Step};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
-use schemas::codec::{Codec, Event, EventType};
-use schemas::command::SegmentApplied;
-use schemas::file::Segment;
-use schemas::record::SegmentClosed;
-use schemas::{AccountKey, ClearingRecord, FileId, Sums, Timestamp, Topic};
+use schemas::codec::{Codec, Event};
+use schemas::command::{Action, FileCommand};
+use schemas::file::{Answer, File};
+use schemas::{AccountKey, CommandId, FileId, Timestamp, Topic};
 use tokio_util::sync::CancellationToken;
 use topic::memory::MemoryLog;
-use topic::{
-    Batch, Consumed, Error, Layout, Log, Message, MessageSet, PartitionReader, Received, Writer,
-    cloud_events,
-};
+use topic::{Batch, Error, Layout, Log, Message, MessageSet, Received, Writer, cloud_events};
+
+use super::shards::{self, Shards};
 
 const SHARDS: u32 = 3;
-const PROCESSORS: &str = "processors";
+pub(crate) const PROCESSORS: &str = "processors";
 
 /// How a publish fails.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -115,86 +114,6 @@ impl Writer for FaultyWriter {
     }
 }
 
-/// Stands for the processors: takes every event as applied, and answers each segment.
-async fn answer_segments(log: FaultyLog, cancel: CancellationToken) {
-    let own = |mut assignment: topic::Assignment<topic::ReaderOf<FaultyLog>>,
-               token: CancellationToken| {
-        let log = log.clone();
-        async move {
-            let shard = assignment.partition;
-            let mut writer = log.writer(&format!("shard-{shard}")).await?;
-            let mut counted: BTreeMap<FileId, (i64, Sums)> = BTreeMap::new();
-            loop {
-                let received = tokio::select! {
-                    () = token.cancelled() => return Ok::<(), Error>(()),
-                    received = assignment.messages.next() => received?,
-                };
-                let mut batch = Batch::default();
-                for message in &received {
-                    batch.sets.extend(answer(&log, shard, message, &mut counted));
-                }
-                let next = received.last().unwrap().offset + 1;
-                let membership = assignment.membership.clone();
-                batch.consumed =
-                    Some(Consumed { membership, positions: vec![(Topic::Records, shard, next)] });
-                writer.publish(batch).await?;
-            }
-        }
-    };
-    let stopped = |shard, error: Error| panic!("shard {shard}: {error}");
-    topic::own_partitions(&log, PROCESSORS, Topic::Records, &cancel, own, stopped).await.unwrap();
-}
-
-fn answer(
-    log: &FaultyLog,
-    shard: u32,
-    message: &Received,
-    counted: &mut BTreeMap<FileId, (i64, Sums)>,
-) -> Option<MessageSet> {
-    let codec = Codec::built_in();
-    let value = message.value.as_ref().unwrap();
-    if codec.event_type(value).unwrap() == EventType::ClearingRecord {
-        let event: ClearingRecord = codec.decode(value).unwrap();
-        let (count, sums) = counted.entry(event.file_id).or_default();
-        assert_eq!(event.sequence, *count, "dense and in order on shard {shard}");
-        *count += 1;
-        if let Some(currency) = event.currency {
-            sums.add(&event.direction, currency, event.exponent, event.amount_minor).unwrap();
-        }
-        return None;
-    }
-    let closed: SegmentClosed = codec.decode(value).unwrap();
-    let (events, applied_sums) = counted.get(&closed.file_id).cloned().unwrap();
-    assert_eq!((closed.events, &closed.sums), (events, &applied_sums));
-    let segment = Segment {
-        shard: closed.shard,
-        number: message.offset,
-        complete: closed.complete,
-        events,
-        applied: events,
-        rejected: 0,
-        reversed: 0,
-        duplicates: 0,
-        applied_sums,
-        rejected_sums: Sums::new(),
-        reversed_sums: Sums::new(),
-    };
-    let answer = SegmentApplied { file_id: closed.file_id, segment, command_id: closed.command_id };
-    let partition =
-        ingest::watch::files_partition(&closed.file_id, log.partitions(Topic::Commands));
-    let text = closed.file_id.to_string();
-    Some(MessageSet {
-        topic: Topic::Commands,
-        partition,
-        headers: cloud_events(SegmentApplied::TYPE, "test", &text, Timestamp(0)),
-        messages: vec![Message {
-            id: format!("{text}/segment/{shard}").into(),
-            key: text.into(),
-            value: Some(codec.encode(&answer).unwrap().into()),
-        }],
-    })
-}
-
 /// Everything between a bucket and the log, running.
 pub(crate) struct House {
     pub(crate) log: FaultyLog,
@@ -202,6 +121,25 @@ pub(crate) struct House {
     pub(crate) config: Arc<Config>,
     pub(crate) cancel: CancellationToken,
     pub(crate) tasks: tokio::task::JoinSet<()>,
+    pub(crate) shards: Arc<Mutex<Shards>>,
+    /// What happens to the owner of files, once armed.
+    pub(crate) trouble: Trouble,
+    /// Steps until the owner of files is killed; 0 is never.
+    pub(crate) steps_left: Arc<AtomicUsize>,
+    /// Published by an operator at the next of these steps, before anything else happens.
+    pub(crate) at_step: AtStep,
+}
+
+/// Commands that wait for a step.
+type AtStep = Arc<Mutex<Option<(Step, Vec<FileCommand>)>>>;
+
+/// What happens to the owner of files while a command is under way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Trouble {
+    /// Its n-th publish fails.
+    Publish(Fault, usize),
+    /// It is killed at its n-th step.
+    Kill(usize),
 }
 
 impl House {
@@ -249,7 +187,34 @@ impl House {
             config: Arc::new(config),
             cancel: CancellationToken::new(),
             tasks: tokio::task::JoinSet::new(),
+            shards: Arc::default(),
+            trouble: Trouble::Publish(fault, 0),
+            steps_left: Arc::default(),
+            at_step: Arc::default(),
         }
+    }
+
+    /// One in which nothing fails before [`Self::arm`].
+    pub(crate) fn with(trouble: Trouble) -> Self {
+        let fault = match trouble {
+            Trouble::Publish(fault, _) => fault,
+            Trouble::Kill(_) => Fault::Retry,
+        };
+        Self { trouble, ..Self::new(fault, 0) }
+    }
+
+    /// From here on the trouble is counted down to.
+    pub(crate) fn arm(&self) {
+        let (left, at) = match self.trouble {
+            Trouble::Publish(_, at) => (&self.log.left, at),
+            Trouble::Kill(at) => (&self.steps_left, at),
+        };
+        left.store(at, Ordering::SeqCst);
+    }
+
+    /// True where the trouble was never reached.
+    pub(crate) fn was_spared(&self) -> bool {
+        self.log.left.load(Ordering::SeqCst) + self.steps_left.load(Ordering::SeqCst) > 0
     }
 
     pub(crate) async fn put(&self, key: &str, bytes: Vec<u8>) {
@@ -273,11 +238,65 @@ impl House {
     pub(crate) fn start_publishing(&mut self) {
         let (log, cancel) = (self.log.clone(), self.cancel.clone());
         let config = Arc::clone(&self.config);
-        self.tasks.spawn(answer_segments(log.clone(), cancel.clone()));
+        self.tasks.spawn(shards::play(log.clone(), Arc::clone(&self.shards), cancel.clone()));
+        let hook = self.hook();
         self.tasks.spawn(async move {
-            let stopped = |partition, error| panic!("files of {partition}: {error}");
-            ingest::publish::run(log, config, &cancel, stopped).await.unwrap();
+            // Killed, it begins again: as another process would, from what is published.
+            for on_step in [Some(hook), None] {
+                let config = Config { on_step, ..Config::clone(&config) };
+                let killed = CancellationToken::new();
+                let stopped = |_, _: ingest::Error| killed.cancel();
+                tokio::select! {
+                    ended = ingest::publish::run(log.clone(), config.into(), &cancel, stopped) => {
+                        if ended.is_ok() {
+                            return;
+                        }
+                    }
+                    () = killed.cancelled() => (),
+                }
+            }
+            panic!("it stopped without being killed");
         });
+    }
+
+    /// Publishes what waits for this step, and kills the owner of files where it is its turn: by
+    /// unwinding, so that nothing of it runs on.
+    fn hook(&self) -> OnStep {
+        let (at_step, left) = (Arc::clone(&self.at_step), Arc::clone(&self.steps_left));
+        let log = self.log.clone();
+        Arc::new(move |step| {
+            let mut waiting = at_step.lock().unwrap();
+            if waiting.as_ref().is_some_and(|(at, _)| *at == step) {
+                let (_, commands) = waiting.take().unwrap();
+                for command in commands {
+                    order(&log, &command).now_or_never().unwrap();
+                }
+            }
+            drop(waiting);
+            let count = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+            if count == Ok(1) {
+                std::panic::resume_unwind(Box::new("killed"));
+            }
+        })
+    }
+
+    /// Has the owner of a file take a command, and waits for the answer.
+    pub(crate) async fn ask(&self, command: FileCommand) -> Answer {
+        order(&self.log, &command).await;
+        self.answer(&command).await
+    }
+
+    /// Waits for the answer to a command.
+    pub(crate) async fn answer(&self, command: &FileCommand) -> Answer {
+        let id = command.command_id;
+        let of = |roll: &Roll| {
+            let file = roll.files.get(&command.file_id)?;
+            let mut answers = file.answers.iter().filter(|answer| answer.command_id == id);
+            let answer = answers.next().cloned();
+            assert!(answers.next().is_none(), "answered once");
+            answer
+        };
+        of(&self.until(|roll| of(roll).is_some()).await).unwrap()
     }
 
     pub(crate) async fn stop(&mut self) {
@@ -327,4 +346,51 @@ impl House {
         }
         ids
     }
+}
+
+/// A command of an operator; its id is of its action and a number.
+pub(crate) fn command(action: &Action, file_id: FileId, number: u8) -> FileCommand {
+    let mut id = [number; 16];
+    id[1..3].copy_from_slice(&action.as_str().as_bytes()[..2]);
+    FileCommand {
+        command_id: CommandId(id),
+        file_id,
+        action: action.clone(),
+        first_index: None,
+        last_index: None,
+        indices: Vec::new(),
+        object: None,
+        version: None,
+        size_bytes: None,
+        by: "ana".to_owned(),
+        why: "asked".to_owned(),
+        at: Timestamp(0),
+    }
+}
+
+/// Publishes a command as the command line does: twice, as somebody would who wasn't sure.
+async fn order(log: &FaultyLog, command: &FileCommand) {
+    let text = command.file_id.to_string();
+    let partition = partition_of(log, &command.file_id).await;
+    let message = Message {
+        id: command.command_id.to_string().into(),
+        key: text.clone().into(),
+        value: Some(Codec::built_in().encode(command).unwrap().into()),
+    };
+    let set = MessageSet {
+        topic: Topic::Commands,
+        partition,
+        headers: cloud_events(FileCommand::TYPE, "test", &text, Timestamp(0)),
+        messages: vec![message.clone(), message],
+    };
+    let mut writer = log.inner.writer("operator").await.unwrap();
+    writer.publish(Batch { sets: vec![set], consumed: None }).await.unwrap();
+}
+
+/// Where the file's row is.
+async fn partition_of(log: &FaultyLog, file_id: &FileId) -> u32 {
+    let mut roll = Roll::new(log);
+    roll.follow(log).await.unwrap();
+    let file: &File = &roll.files[file_id];
+    ingest::watch::files_partition(&file.first_id("main"), log.partitions(Topic::Commands))
 }
