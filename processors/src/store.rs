@@ -338,6 +338,35 @@ pub(crate) fn other_balance(row: &BalanceRow) -> Error {
     Error::Invariant { what, source: None }
 }
 
+/// What tests that stop a store in the middle pass to its hidden constructor. Nothing a user can set.
+#[doc(hidden)]
+#[derive(Clone, Default)]
+pub struct Probe {
+    /// Called with the shard between the swap of its row and the commit, inside the transaction:
+    /// it may end the process, and may not use the store.
+    pub on_swapped: Option<OnSwapped>,
+    /// Leaves out the comparison of the swap: a control that the tests must find.
+    pub is_swap_blind: bool,
+}
+
+/// Is told of a swap.
+#[doc(hidden)]
+pub type OnSwapped = Arc<dyn Fn(u32) + Send + Sync>;
+
+impl Probe {
+    pub(crate) fn swapped(&self, shard: u32) {
+        if let Some(on_swapped) = &self.on_swapped {
+            on_swapped(shard);
+        }
+    }
+}
+
+impl std::fmt::Debug for Probe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Probe").field("is_swap_blind", &self.is_swap_blind).finish_non_exhaustive()
+    }
+}
+
 /// What a caller must do about a failure of the store. Each kind is treated differently.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

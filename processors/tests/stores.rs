@@ -47,6 +47,10 @@ enum Fault {
     FingerprintsLost,
     RepeatRefused,
     RunLost,
+    RangeNotBounded,
+    RangeOldestFirst,
+    OpenForgotten,
+    ReversalsLost,
 }
 
 /// The model, broken on purpose.
@@ -87,7 +91,11 @@ impl Store for Broken {
     }
 
     async fn reversing(&self, shard: u32) -> Result<Vec<Run>, Error> {
-        self.0.reversing(shard).await
+        let mut open = self.0.reversing(shard).await?;
+        if matches!(self.1, Fault::OpenForgotten) {
+            open.pop();
+        }
+        Ok(open)
     }
 
     async fn taken(
@@ -96,7 +104,15 @@ impl Store for Broken {
         file: FileId,
         range: Range,
     ) -> Result<Vec<OutcomeRow>, Error> {
-        self.0.taken(shard, file, range).await
+        let mut asked = range;
+        if matches!(self.1, Fault::RangeNotBounded) {
+            asked.first_index = 0;
+        }
+        let mut found = self.0.taken(shard, file, asked).await?;
+        if matches!(self.1, Fault::RangeOldestFirst) {
+            found.reverse();
+        }
+        Ok(found)
     }
 
     async fn commit(&self, commit: Arc<Commit>) -> Result<(), Error> {
@@ -116,7 +132,15 @@ impl Store for Broken {
             Fault::OutcomeChanged => broken.outcomes.iter_mut().for_each(|row| row.file = None),
             Fault::RepeatRefused if row == commit.to() => broken.from.epoch = -1,
             Fault::RunLost => drop(broken.runs.pop()),
-            Fault::FingerprintsLost | Fault::RepeatRefused | Fault::SwapNotChecked => (),
+            Fault::ReversalsLost => {
+                broken.runs.iter_mut().for_each(|run| run.reversals.clear());
+            }
+            Fault::FingerprintsLost
+            | Fault::RepeatRefused
+            | Fault::SwapNotChecked
+            | Fault::RangeNotBounded
+            | Fault::RangeOldestFirst
+            | Fault::OpenForgotten => (),
         }
         self.0.commit(Arc::new(broken)).await
     }
@@ -137,6 +161,10 @@ async fn the_suite_catches_a_store_that_is_broken() {
         (Fault::RunLost, "a commit is read back"),
         (Fault::RepeatRefused, "a commit may be repeated"),
         (Fault::FingerprintsLost, "fingerprints are found again"),
+        (Fault::RangeNotBounded, "a range is found again"),
+        (Fault::RangeOldestFirst, "a range is found again"),
+        (Fault::OpenForgotten, "what is open is found"),
+        (Fault::ReversalsLost, "what is open is found"),
     ] {
         let found = conformance::all(|| Broken(MemoryStore::new(), fault)).await.unwrap_err();
         assert!(found.starts_with(check), "{fault:?} was found by {found}");

@@ -5,19 +5,21 @@
 
 use std::sync::Arc;
 
-use schemas::codec::Encoder;
 use schemas::ledger::Ledger;
-use schemas::outcome::Outcome;
-use schemas::record::SegmentClosed;
-use schemas::{AccountId, Currency, Digest, Direction, FileId, Kind, Sums};
+use schemas::record::{Reversal, SegmentClosed};
+use schemas::{AccountId, CommandId, Currency, Digest, Direction, FileId, Kind, Sums};
 
-use crate::apply::{Checks, Settings, Shard, UnknownAccount};
+use crate::apply::{Checks, Settings, UnknownAccount};
 use crate::digest::digest;
-use crate::event::{Event, Record, What};
+use crate::event::{Record, What};
 use crate::posting::Rules;
-use crate::round;
 use crate::store::memory::MemoryStore;
 use crate::store::{Commit, Error, ShardRow, Store, View};
+
+mod driver;
+mod reversals;
+
+pub use driver::Driver;
 
 /// What a check found.
 pub type Checked = Result<(), String>;
@@ -36,6 +38,8 @@ pub async fn all<S: Store>(mut make: impl FnMut() -> S) -> Checked {
     named("a broken commit leaves no trace", a_broken_commit_leaves_no_trace(make()).await)?;
     named("shards commit side by side", shards_commit_side_by_side(make()).await)?;
     named("fingerprints are found again", fingerprints_are_found_again(make()).await)?;
+    named("a range is found again", reversals::a_range_is_found_again(make()).await)?;
+    named("what is open is found", reversals::what_is_open_is_found(make()).await)?;
     named("a view stays as it is", a_view_stays_as_it_is(make()).await)?;
     named("lists come in pages", lists_come_in_pages(make()).await)?;
     named("the state is the model's", the_state_is_the_models(make()).await)
@@ -102,63 +106,30 @@ pub fn debit(file: FileId, sequence: i64, account: AccountId, amount_minor: i64)
     }
 }
 
-/// An owner in its smallest form: one shard, one store, one round at a time.
-#[derive(Debug)]
-pub struct Driver<S> {
-    store: S,
-    settings: Settings,
-    shard: Shard,
-    epoch: i64,
-    encoder: Encoder<Outcome>,
+/// The end of a file on shard 0, after so many events.
+pub fn closed(file_id: FileId, complete: bool, events: i64) -> What {
+    let (sums, command_id, answer_to) = (Sums::new(), None, 0);
+    What::SegmentClosed(SegmentClosed {
+        file_id,
+        shard: 0,
+        complete,
+        events,
+        sums,
+        command_id,
+        answer_to,
+    })
 }
 
-impl<S: Store> Driver<S> {
-    /// Takes a shard of a ledger of `shards` shards.
-    ///
-    /// # Errors
-    ///
-    /// Where the store has no such shard.
-    pub async fn new(store: &S, shard: u32, shards: u32) -> Result<Self, Error> {
-        let row = store.acquire(shard).await?;
-        Ok(Self {
-            store: store.clone(),
-            settings: settings(),
-            shard: Shard::new(shard, shards, row.next_offset, row.next_number),
-            epoch: row.epoch,
-            encoder: round::encoder(),
-        })
-    }
-
-    /// Applies what is said, at the next offsets, and commits it as one round.
-    ///
-    /// # Errors
-    ///
-    /// As [`Store::commit`].
-    pub async fn round(&mut self, said: Vec<What>) -> Result<Arc<Commit>, Error> {
-        let commit = self.prepare(said).await?;
-        self.store.commit(Arc::clone(&commit)).await?;
-        Ok(commit)
-    }
-
-    /// Applies what is said, and commits nothing.
-    ///
-    /// # Errors
-    ///
-    /// As [`Store::fetch`]; *invariant* where it can't be applied.
-    pub async fn prepare(&mut self, said: Vec<What>) -> Result<Arc<Commit>, Error> {
-        let first = self.shard.next_offset;
-        let events: Vec<Event> =
-            said.into_iter().zip(first..).map(|(what, offset)| Event { offset, what }).collect();
-        let (shard, settings) = (&mut self.shard, &self.settings);
-        round::prepare(&self.store, shard, settings, &events).await?;
-        match round::apply_all(shard, self.epoch, settings, &events, &mut self.encoder) {
-            (Some(round), None) => Ok(round.commit),
-            (_, error) => Err(Error::Invariant {
-                what: "a round can't be applied".to_owned(),
-                source: error.map(Into::into),
-            }),
-        }
-    }
+/// A reversal of a range of a file, under the command of this number.
+pub fn reversal(command: u8, file_id: FileId, first_index: i64, last_index: i64) -> What {
+    What::Reversal(Reversal {
+        command_id: CommandId([command; 16]),
+        file_id,
+        first_index,
+        last_index,
+        reason: "test".to_owned(),
+        answer_to: 0,
+    })
 }
 
 fn wrong(error: Error) -> String {
@@ -417,31 +388,28 @@ async fn the_state_is_the_models<S: Store>(store: S) -> Checked {
     let model = MemoryStore::new();
     model.open_ledger(&ledger(2)).await.map_err(wrong)?;
     store.open_ledger(&ledger(2)).await.map_err(wrong)?;
-    let closed = |events| {
-        let (file_id, sums) = (file(1), Sums::new());
-        What::SegmentClosed(SegmentClosed {
-            file_id,
-            shard: 0,
-            complete: true,
-            events,
-            sums,
-            command_id: None,
-            answer_to: 0,
-        })
-    };
     let said = || {
         let mut said = records(file(1), 0..20, 3);
         said.extend(records(file(1), 4..9, 3));
         said.extend(records(file(2), 1..3, 3));
-        said.extend([closed(21), closed(20), closed(20)]);
+        said.extend([21, 20, 20].map(|events| closed(file(1), true, events)));
+        said.extend([reversal(1, file(1), 3, 7), reversal(1, file(1), 3, 7)]);
+        said.extend([reversal(2, file(2), 0, 9), reversal(3, file(1), 5, 12)]);
         said
     };
-    // The rounds are cut differently: the state does not depend on it.
+    // The rounds are cut differently: the state does not depend on it, but for what is undone
+    // between them.
     let mut of_model = Driver::new(&model, 0, 2).await.map_err(wrong)?;
     of_model.round(said()).await.map_err(wrong)?;
     let mut of_store = Driver::new(&store, 0, 2).await.map_err(wrong)?;
-    for what in said() {
+    let mut said = said();
+    let end = said.split_off(said.len() - 4);
+    for what in said {
         of_store.round(vec![what]).await.map_err(wrong)?;
     }
+    of_store.round(end).await.map_err(wrong)?;
+    expect("digest", digest_of(&model).await?, digest_of(&store).await?)?;
+    of_model.undo().await.map_err(wrong)?;
+    of_store.undo().await.map_err(wrong)?;
     expect("digest", digest_of(&model).await?, digest_of(&store).await?)
 }

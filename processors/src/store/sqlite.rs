@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::account::AccountName;
 use crate::run::Run;
-use crate::store::{Commit, Error, Fetched, OutcomeRow, Range, ShardRow, Store};
+use crate::store::{Commit, Error, Fetched, OutcomeRow, Probe, Range, ShardRow, Store};
 
 mod read;
 mod write;
@@ -76,12 +76,22 @@ impl SqliteStore {
     ///
     /// *Unusable* where the file can't be opened or made, is no store of ours or damaged.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        Self::open_probed(path, Probe::default())
+    }
+
+    /// The same for tests that stop it in the middle.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    #[doc(hidden)]
+    pub fn open_probed(path: &Path, probe: Probe) -> Result<Self, Error> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let mut connection = connect(path, flags, WRITER_CACHE_KIB)?;
         write::prepare(&mut connection).map_err(|error| failed(path, error))?;
         check_layout(path, &connection)?;
         let (sender, jobs) = mpsc::channel(WAITING_MAX);
-        let writer = write::Writer::new(path.to_owned(), connection);
+        let writer = write::Writer::new(path.to_owned(), connection, probe);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.work(jobs))

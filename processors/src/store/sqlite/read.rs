@@ -242,7 +242,8 @@ fn newest_span(
         let Some(span) = at_or_before(middle)? else { break };
         if span.first_index <= range.last_index && span.first_number < range.below {
             found = Some(span);
-            low = middle.saturating_add(1);
+            let Some(next) = middle.checked_add(1) else { break };
+            low = next;
         } else {
             high = span.first_sequence.saturating_sub(1);
         }

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::store::sqlite::{
     APPLICATION_ID, LAYOUT, WAL_PAGES, WRITER_CACHE_KIB, connect, failed, read,
 };
-use crate::store::{Commit, Error, ShardRow, other_balance, other_ledger};
+use crate::store::{Commit, Error, Probe, ShardRow, other_balance, other_ledger};
 
 /// Who asked, and is to be told.
 type Reply<T> = oneshot::Sender<Result<T, Error>>;
@@ -46,11 +46,12 @@ pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
 pub(super) struct Writer {
     path: PathBuf,
     connection: Connection,
+    probe: Probe,
 }
 
 impl Writer {
-    pub(super) fn new(path: PathBuf, connection: Connection) -> Self {
-        Self { path, connection }
+    pub(super) fn new(path: PathBuf, connection: Connection, probe: Probe) -> Self {
+        Self { path, connection, probe }
     }
 
     /// Works until nobody can ask any more.
@@ -153,7 +154,7 @@ impl Writer {
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|error| (None, failed(path, error)))?;
         for (at, (commit, _)) in commits.iter().enumerate() {
-            write_round(&transaction, commit).map_err(|error| {
+            write_round(&transaction, commit, &self.probe).map_err(|error| {
                 let error = match error {
                     Failure::Ours(error) => error,
                     Failure::Sqlite(error) => failed(path, error),
@@ -216,12 +217,12 @@ impl From<rusqlite::Error> for Failure {
 }
 
 /// Writes one round, the swap first: where that fails, nothing was written.
-fn write_round(connection: &Connection, commit: &Commit) -> Result<(), Failure> {
+fn write_round(connection: &Connection, commit: &Commit, probe: &Probe) -> Result<(), Failure> {
     commit.check().map_err(Failure::Ours)?;
     let (from, to) = (commit.from, commit.to());
     let mut swap = connection.prepare_cached(
         "UPDATE shards SET next_offset = ?5, next_number = ?6
-         WHERE shard = ?1 AND epoch = ?2 AND next_offset = ?3 AND next_number = ?4",
+         WHERE shard = ?1 AND (?7 OR epoch = ?2 AND next_offset = ?3 AND next_number = ?4)",
     )?;
     let swapped = swap.execute(params![
         from.shard,
@@ -229,7 +230,8 @@ fn write_round(connection: &Connection, commit: &Commit) -> Result<(), Failure> 
         from.next_offset,
         from.next_number,
         to.next_offset,
-        to.next_number
+        to.next_number,
+        probe.is_swap_blind
     ])?;
     if swapped == 0 {
         let mut row = connection.prepare_cached("SELECT * FROM shards WHERE shard = ?")?;
@@ -240,6 +242,7 @@ fn write_round(connection: &Connection, commit: &Commit) -> Result<(), Failure> 
         let (epoch, number) = (from.epoch, from.next_number);
         return Err(Failure::Ours(Error::Fenced { shard: from.shard, epoch, number }));
     }
+    probe.swapped(from.shard);
     write_accounts(connection, commit)?;
     write_outcomes(connection, commit)?;
     write_runs(connection, commit)?;
