@@ -114,6 +114,19 @@ impl Hash {
         self.sums(&run.reversed_sums);
         self.optional(run.first_number);
         self.optional(run.last_number);
+        for reversal in &run.reversals {
+            self.bytes(&reversal.command_id.0);
+            self.numbers(&[
+                reversal.first_index,
+                reversal.last_index,
+                reversal.begun_number,
+                reversal.reversed,
+                i64::from(reversal.answer_to),
+            ]);
+            self.optional(reversal.below);
+            self.sums(&reversal.reversed_sums);
+        }
+        self.bytes(b"end of reversals");
     }
 
     fn sums(&mut self, sums: &Sums) {

@@ -7,11 +7,12 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use schemas::outcome::{Leg, Outcome, OutcomeKind};
-use schemas::{Currency, Direction, FileId};
+use schemas::{CommandId, Currency, Direction, FileId, Sums};
 
 use crate::account::{Account, AccountName, Balance};
 use crate::fate::Error;
 use crate::outcome::NO_CURRENCY;
+use crate::reversal::Reversal;
 use crate::run::{Run, RunState, Span};
 use crate::store::{AccountRow, BalanceRow, Commit, Fetched, OutcomeRow, ShardRow};
 
@@ -262,7 +263,8 @@ impl HeldRun {
         let before = self.is_changed;
         self.is_changed = true;
         match &outcome.kind {
-            kind if *kind == OutcomeKind::DUPLICATE => {
+            // A reversal may come again as well; only records are counted.
+            kind if *kind == OutcomeKind::DUPLICATE && outcome.sequence.is_some() => {
                 run.duplicates = run.duplicates.saturating_add(1);
             }
             kind if *kind == OutcomeKind::GAP => run.is_blocked = true,
@@ -271,10 +273,56 @@ impl HeldRun {
                 run.state = if is_complete { RunState::COMPLETE } else { RunState::CANCELLED };
                 run.is_blocked = false;
             }
-            // A conflict, what came to a closed file, a refused end of segment: nothing changed.
+            kind if *kind == OutcomeKind::REVERSAL_BEGUN => return self.begin_reversal(outcome),
+            kind if *kind == OutcomeKind::REVERSAL_ENDED => {
+                self.reversal(outcome)?.below = None;
+            }
+            _ if outcome.number_reversed.is_some() => return self.undo(outcome),
+            // A conflict, what came to a closed file, a refused command: nothing changed.
             _ => self.is_changed = before,
         }
         Ok(())
+    }
+
+    fn begin_reversal(&mut self, outcome: &Outcome) -> Result<(), Error> {
+        self.run.reversals.push(Reversal {
+            command_id: command(outcome)?,
+            first_index: outcome.index.unwrap_or_default(),
+            last_index: outcome.last_index.unwrap_or(i64::MAX),
+            begun_number: outcome.number,
+            below: Some(outcome.number),
+            reversed: 0,
+            reversed_sums: Sums::new(),
+            answer_to: outcome.answer_to.unwrap_or_default(),
+        });
+        Ok(())
+    }
+
+    /// A record that is undone, or that can't be: either way the reversal came past it.
+    fn undo(&mut self, outcome: &Outcome) -> Result<(), Error> {
+        let reversal = self.reversal(outcome)?;
+        reversal.below = outcome.number_reversed;
+        if outcome.kind != OutcomeKind::REVERSED {
+            return Ok(());
+        }
+        reversal.reversed = reversal.reversed.saturating_add(1);
+        add(&mut reversal.reversed_sums, outcome);
+        self.run.reversed = self.run.reversed.saturating_add(1);
+        add(&mut self.run.reversed_sums, outcome);
+        Ok(())
+    }
+
+    /// The reversal under way that an outcome belongs to.
+    fn reversal(&mut self, outcome: &Outcome) -> Result<&mut Reversal, Error> {
+        let command_id = command(outcome)?;
+        let mut open = self.run.reversals.iter_mut().filter(|reversal| reversal.is_open());
+        open.find(|reversal| reversal.command_id == command_id).ok_or_else(|| {
+            Error::Contradiction {
+                number: outcome.number,
+                expected: "the command of a reversal under way".to_owned(),
+                found: command_id.to_string(),
+            }
+        })
     }
 
     fn take(&mut self, outcome: &Outcome, sequence: i64) -> Result<(), Error> {
@@ -292,11 +340,7 @@ impl HeldRun {
             (&mut run.rejected, &mut run.rejected_sums)
         };
         *count = count.saturating_add(1);
-        if let Some(currency) = outcome.currency {
-            // A sum that doesn't fit stays as it is, as it did when the record was applied.
-            let (direction, exponent) = (&outcome.direction, outcome.exponent);
-            let _ = sums.add(direction, currency, exponent, outcome.amount_minor);
-        }
+        add(sums, outcome);
         run.next_sequence = run.next_sequence.saturating_add(1);
         run.is_blocked = false;
         run.first_number.get_or_insert(number);
@@ -311,4 +355,21 @@ impl HeldRun {
         span.last_number = number;
         Ok(())
     }
+}
+
+fn add(sums: &mut Sums, outcome: &Outcome) {
+    if let Some(currency) = outcome.currency {
+        // A sum that doesn't fit stays as it is, as it did when the record was applied.
+        let (direction, exponent) = (&outcome.direction, outcome.exponent);
+        let _ = sums.add(direction, currency, exponent, outcome.amount_minor);
+    }
+}
+
+fn command(outcome: &Outcome) -> Result<CommandId, Error> {
+    let found = outcome.command_id.as_deref().unwrap_or_default();
+    found.parse().map_err(|_| Error::Contradiction {
+        number: outcome.number,
+        expected: "the id of a command".to_owned(),
+        found: format!("`{found}`"),
+    })
 }
