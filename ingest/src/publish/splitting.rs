@@ -159,6 +159,13 @@ impl<L: Log> FileOwner<'_, L> {
         let Some(feed) = config.feed(&file.feed).filter(|_| resubmits) else {
             return Ok(self.split_pass(file, purpose));
         };
+        // Another format would count its records otherwise.
+        let format = &feed.settings.format;
+        if *format != file.verdict.format {
+            return Ok(Err(Box::new(
+                Reason::new("wrong_format").expected_found(&file.verdict.format, format),
+            )));
+        }
         let mut wanted = Vec::new();
         for index in file.work.iter().flat_map(|work| &work.indices) {
             let former = self.latest_attempt(file, *index).await?;

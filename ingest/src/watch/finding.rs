@@ -107,7 +107,7 @@ impl<L: Log> FeedOwner<'_, L> {
         // Of several occurrences the bytes are for the one that misses them.
         let file_id = self.known.missing(&first_id).unwrap_or(first_id);
         let mut row = self.row(feed, object, ArrivalState::VERIFIED);
-        row.file_id = Some(file_id);
+        row.file_id = Some(first_id);
         row.identifier.clone_from(&verdict.identifier);
         row.rejects = rejects;
         row.records = verdict.records;

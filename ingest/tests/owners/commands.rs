@@ -2,8 +2,10 @@
 //! once in each way, and killed at each of its steps. Each is answered once, and each event is there
 //! once, or again with the header `replayed`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::{Arc, Mutex};
 
+use ingest::feed::Config;
 use ingest::roll::Roll;
 use ingest::step::Step;
 use object_store::ObjectStoreExt;
@@ -298,7 +300,7 @@ async fn a_replay_fails_without_the_bytes_and_the_file_is_as_before() {
 #[tokio::test(start_paused = true)]
 async fn the_same_content_is_taken_again_on_purpose() {
     in_every_trouble(3, async |house| {
-        let mut config = ingest::feed::Config::clone(&house.config);
+        let mut config = Config::clone(&house.config);
         config.feeds[0].settings.format = "ipm".to_owned();
         house.config = config.into();
         let bytes = [ipm(1, 500), vec![0; 4]].concat();
@@ -416,4 +418,38 @@ async fn a_record_that_still_cannot_be_read_is_rejected_again() {
         assert_eq!(house.ids(Topic::Rejects).await.len(), 3);
     })
     .await;
+}
+
+/// A control of whatever relies on them: every step is told where it is taken.
+#[tokio::test(start_paused = true)]
+async fn every_step_is_told() {
+    let mut house = House::new(Fault::Retry, 0);
+    let told = Arc::new(Mutex::new(HashSet::new()));
+    let mut config = Config::clone(&house.config);
+    let note = Arc::clone(&told);
+    config.on_step = Some(Arc::new(move |step| {
+        note.lock().unwrap().insert(step);
+    }));
+    house.config = config.into();
+    let file = reconciled(&mut house, nacha(12_000, 'A')).await;
+    house.ask(command(&Action::REVERSE, file.file_id, 1)).await;
+    house.stop().await;
+    assert_eq!(*told.lock().unwrap(), HashSet::from(Step::ALL));
+}
+
+/// A control of tests of torn files: without the checks such a file is published.
+#[tokio::test(start_paused = true)]
+async fn only_its_checks_keep_a_torn_file_from_being_published() {
+    let bytes = nacha(30, 'A');
+    for (is_unchecked, published) in [(false, 0), (true, 14)] {
+        let mut house = House::new(Fault::Retry, 0);
+        house.config = Config { is_unchecked, ..Config::clone(&house.config) }.into();
+        // In the middle of the 15th entry's line, behind the two headers.
+        house.put("a.ach", bytes[..95 * 16 + 40].to_vec()).await;
+        house.start();
+        let roll = house.settled().await;
+        house.stop().await;
+        let of_files: i64 = roll.files.values().map(|file| file.checkpoint.published).sum();
+        assert_eq!(of_files, published);
+    }
 }

@@ -263,8 +263,9 @@ impl House {
     /// unwinding, so that nothing of it runs on.
     fn hook(&self) -> OnStep {
         let (at_step, left) = (Arc::clone(&self.at_step), Arc::clone(&self.steps_left));
-        let log = self.log.clone();
+        let (log, told) = (self.log.clone(), self.config.on_step.clone());
         Arc::new(move |step| {
+            told.iter().for_each(|told| told(step));
             let mut waiting = at_step.lock().unwrap();
             if waiting.as_ref().is_some_and(|(at, _)| *at == step) {
                 let (_, commands) = waiting.take().unwrap();
