@@ -7,9 +7,11 @@
 pub(crate) mod books;
 pub(crate) mod ipm;
 pub(crate) mod nacha;
+pub(crate) mod topics;
 
 mod tests;
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 
 use self::books::Books;
@@ -23,6 +25,8 @@ pub(crate) struct Reading {
     pub(crate) bad: Vec<u64>,
     /// What the others do to accounts.
     pub(crate) books: Books,
+    /// The numbers of accounts and cards as they stand in the file, of bad records too.
+    pub(crate) numbers: BTreeSet<String>,
     /// The file's own totals, each beside what was counted.
     pub(crate) controls: Vec<Control>,
 }
@@ -45,6 +49,12 @@ impl Reading {
         !self.controls.is_empty() && self.controls.iter().all(agree)
     }
 
+    fn name(&mut self, number: &str) {
+        if !self.numbers.contains(number) {
+            self.numbers.insert(number.to_owned());
+        }
+    }
+
     fn state(&mut self, name: &'static str, stated: Option<i128>, counted: i128) {
         self.controls.push(Control { name, stated, counted });
     }
@@ -60,13 +70,22 @@ pub(crate) fn read(format: &str, bytes: &[u8]) -> Reading {
     }
 }
 
+/// The account and card numbers in a file, by what it looks like: it may be in the wrong place.
+pub(crate) fn numbers(bytes: &[u8]) -> BTreeSet<String> {
+    let content = unpacked(bytes);
+    // Messages stand behind their length, and none is so long that all four bytes are needed.
+    let is_ipm = content.first() == Some(&0);
+    if is_ipm { ipm::read(&content).numbers } else { nacha::read(&content).numbers }
+}
+
 /// The content inside its container.
 fn unpacked(bytes: &[u8]) -> Vec<u8> {
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         return bytes.to_vec();
     }
     let mut content = Vec::new();
-    flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut content).unwrap();
+    // Where it is cut or damaged, what stands before.
+    let _ = flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut content);
     content
 }
 

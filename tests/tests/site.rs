@@ -1,6 +1,9 @@
 //! A site: a ledger with its inboxes in a directory of its own, and the binary at work on it.
 
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +13,7 @@ use serde_json::Value;
 use crate::batchless::{self, Run};
 use crate::oracle;
 use crate::oracle::books::{Books, LedgerKey};
+use crate::scanner::{Scan, Scanner};
 use crate::sender::Sent;
 
 /// How long anything may take on the slowest machine, before a test gives up waiting for it.
@@ -39,21 +43,30 @@ encoding = \"cp500\"
 look_every_ms = 50
 ";
 
+/// The feeds, and the folders that are their inboxes.
+const FEEDS: [&str; 3] = ["ach", "cards", "cards-ebcdic"];
+
 /// A directory with a configuration, an inbox for each feed, and a data directory to be.
+///
+/// At its end everything that is left behind but the inboxes is scanned for the account numbers of
+/// what was dropped.
 #[derive(Debug)]
 pub(crate) struct Site {
     folder: tempfile::TempDir,
+    /// The account numbers of what was dropped.
+    numbers: RefCell<BTreeSet<String>>,
+    is_scanned: Cell<bool>,
 }
 
 impl Site {
     /// A site where nothing was dropped yet.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for feed in ["ach", "cards", "cards-ebcdic"] {
+        for feed in FEEDS {
             fs::create_dir(folder.path().join(feed)).unwrap();
         }
         fs::write(folder.path().join("batchless.toml"), CONFIGURATION).unwrap();
-        Self { folder }
+        Self { folder, numbers: RefCell::default(), is_scanned: Cell::new(true) }
     }
 
     /// A site where these were dropped.
@@ -83,13 +96,40 @@ impl Site {
     /// Drops a file whole, as a sender does who writes beside and renames.
     pub(crate) fn drop_in(&self, sent: &Sent) {
         let beside = self.path().join("beside");
+        self.will_have(sent);
         fs::write(&beside, &sent.bytes).unwrap();
         fs::rename(beside, self.object(sent)).unwrap();
     }
 
+    /// Looks for the account numbers of this file at the end, too.
+    pub(crate) fn will_have(&self, sent: &Sent) {
+        if self.is_scanned.get() {
+            self.numbers.borrow_mut().extend(oracle::numbers(&sent.bytes));
+        }
+    }
+
+    /// Leaves the scan out: for what is large and no other than what is scanned elsewhere.
+    pub(crate) fn is_not_scanned(&self) {
+        self.is_scanned.set(false);
+    }
+
+    /// What of the account numbers is left behind outside the inboxes.
+    pub(crate) fn scan(&self) -> Scan {
+        Scanner::of(&*self.numbers.borrow()).scan(self.path(), &FEEDS)
+    }
+
     /// Runs the binary to its end.
     pub(crate) fn batchless(&self, arguments: &[&str]) -> Run {
-        batchless::run(self.path(), arguments)
+        let run = batchless::run(self.path(), arguments);
+        self.keep(&run);
+        run
+    }
+
+    /// Keeps what was printed for the scan.
+    pub(crate) fn keep(&self, run: &Run) {
+        let path = self.path().join("printed.txt");
+        let mut file = File::options().create(true).append(true).open(path).unwrap();
+        write!(file, "{}\n{}\n", run.stdout, run.stderr).unwrap();
     }
 
     /// Runs until all that has arrived is at an end.
@@ -110,7 +150,9 @@ impl Site {
             .unwrap();
         let code = Working { child, log, said_before: 0 }.wait().code();
         let text = |path: &Path| fs::read_to_string(path).unwrap();
-        Run { code, stdout: text(&printed), stderr: text(&said) }
+        let run = Run { code, stdout: text(&printed), stderr: text(&said) };
+        self.keep(&run);
+        run
     }
 
     /// Starts a run that goes on until it is stopped.
@@ -245,6 +287,16 @@ impl Site {
     }
 }
 
+impl Drop for Site {
+    fn drop(&mut self) {
+        // A test that has failed already says why.
+        if self.is_scanned.get() && !std::thread::panicking() {
+            let found = self.scan().found;
+            assert!(found.is_empty(), "account numbers are left behind: {found:#?}");
+        }
+    }
+}
+
 /// Looks again and again until something is so.
 ///
 /// # Panics
@@ -279,6 +331,12 @@ impl Working {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    /// Whether it says that it has: from then on it listens to signals.
+    pub(crate) fn has_started(&self) -> bool {
+        let before = usize::try_from(self.said_before).unwrap();
+        self.said()[before..].contains("started")
+    }
+
     /// How it ended, where it has.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
@@ -294,15 +352,14 @@ impl Working {
     /// something that it refused.
     ///
     /// Waits until it says that it has started: before that nobody listens, and the signal ends it
-    /// as any other process.
-    pub(crate) fn terminate(mut self) {
-        let before = usize::try_from(self.said_before).unwrap();
-        let has_started = || self.said()[before..].contains("started");
-        wait_until("it has started", has_started, || self.said());
+    /// as any other process. Gives what it said.
+    pub(crate) fn terminate(mut self) -> String {
+        wait_until("it has started", || self.has_started(), || self.said());
         let told = Command::new("kill").args(["-TERM", &self.id().to_string()]).status().unwrap();
         assert!(told.success(), "kill: {told}");
         let status = self.wait();
         assert!(matches!(status.code(), Some(0 | 3)), "{status}\n{}", self.said());
+        self.said()
     }
 
     /// Waits until it ends by itself.

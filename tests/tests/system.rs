@@ -11,6 +11,7 @@ mod tidy;
 mod oracle;
 mod sender;
 mod batchless;
+mod scanner;
 mod site;
 
 mod command_line;
@@ -19,6 +20,7 @@ mod again;
 mod bad_files;
 mod cuts;
 mod stopped;
+mod signals;
 mod private;
 mod trouble;
 mod memory;

@@ -26,7 +26,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("csv", &["ingest/src/format/delimited"]),
     ("fs4", &["cli/"]),
     ("indicatif", &["cli/"]),
-    ("lz4_flex", &["topic/src/embedded"]),
+    ("lz4_flex", &["topic/src/embedded", "tests/"]),
     ("nix", &["bench/src/cost"]),
     ("object_store", &["ingest/src/bucket", "ingest/tests/"]),
     ("rdkafka", &["topic/src/kafka"]),

@@ -91,6 +91,7 @@ pub(crate) fn read(content: &[u8]) -> Reading {
         let subelements = subelements(&message);
         let text = |element: usize| message.get(&element).map_or("", String::as_str);
         let private = |tag: &str| subelements.get(tag).map_or("", String::as_str);
+        reading.name(text(2));
         amounts += number(text(4)).unwrap_or_default();
         match (text(0), text(24)) {
             ("1644", "697") => header = private("0105").to_owned(),

@@ -96,6 +96,7 @@ fn close(header: &str, entry: &[String], batch: &mut Totals, reading: &mut Readi
     let index = reading.records;
     reading.records += 1;
     let line = &entry[0];
+    reading.name(account(header, line));
     let amount = number(amount(header, line));
     let direction = direction(columns(line, 2, 3));
     batch.hash += number(columns(line, 4, 11)).unwrap_or_default();
@@ -132,13 +133,18 @@ fn close(header: &str, entry: &[String], batch: &mut Totals, reading: &mut Readi
         reading.books.post_house("returns", direction, "USD", amount);
         return;
     }
-    let number = if class == "IAT" { columns(line, 40, 74) } else { columns(line, 13, 29) };
-    let account = format!("ach:{}:{}", columns(line, 4, 12), number.trim_matches(' '));
+    let account = format!("ach:{}:{}", columns(line, 4, 12), account(header, line));
     reading.books.post(&account, direction, "USD", amount);
 }
 
 fn amount<'a>(header: &str, line: &'a str) -> &'a str {
     if columns(header, 51, 53) == "ADV" { columns(line, 28, 39) } else { columns(line, 30, 39) }
+}
+
+fn account<'a>(header: &str, line: &'a str) -> &'a str {
+    let international = columns(header, 51, 53) == "IAT";
+    let number = if international { columns(line, 40, 74) } else { columns(line, 13, 29) };
+    number.trim_matches(' ')
 }
 
 /// What a transaction code does to the receiver's account.
@@ -168,7 +174,6 @@ fn is_bad(header: &str, entry: &[String], direction: Direction, amount: i128) ->
     let debit = direction == Direction::Debit;
     let taken_back = columns(header, 54, 63).trim() == "REVERSAL";
     let counted = ["ATX", "CTX", "TRX"].contains(&class) && !came_back;
-    let account = if class == "IAT" { columns(line, 40, 74) } else { columns(line, 13, 29) };
     !readable
         || advice != (class == "ADV")
         || !has_check_digit(columns(line, 4, 12))
@@ -179,7 +184,7 @@ fn is_bad(header: &str, entry: &[String], direction: Direction, amount: i128) ->
         || (counted && number(columns(line, 55, 58)) != i128::try_from(entry.len() - 1).ok())
         || (matches!(columns(line, 3, 3), "1" | "6") && !advice && !came_back)
         || (matches!(columns(line, 3, 3), "3" | "8") && !advice && amount != 0)
-        || (class != "ADV" && account.trim_matches(' ').is_empty())
+        || (class != "ADV" && account(header, line).is_empty())
 }
 
 /// Whether nine digits, weighted by 3, 7, 1 over and over, make a multiple of ten.

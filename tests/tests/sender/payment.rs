@@ -56,7 +56,8 @@ impl Payments {
                 _ => (["22", "32"][dice.below(2) as usize], 1 + dice.below(100_000)),
             };
             let rdfi = ["01140153", "09100001", "07640125"][dice.below(3) as usize];
-            let account = format!("70{:010}", 123_456_789 + dice.below(101) * 97);
+            // No number that stands in the file as something else, such as the sender's.
+            let account = format!("70{:010}", 3_418_062_957_u64 + dice.below(101) * 97);
             let addenda = match (code, dice.below(10)) {
                 ("21", drawn) => {
                     let reason = if drawn < 5 { "R01" } else { "R61" };
