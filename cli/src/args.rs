@@ -8,9 +8,12 @@ use crate::command::accounts::AccountsFlags;
 use crate::command::demo::DemoFlags;
 use crate::command::files::FilesFlags;
 use crate::command::generate::GenerateFlags;
+use crate::command::order::{AcceptFlags, OrderFlags};
 use crate::command::parse::ParseFlags;
 use crate::command::records::RecordsFlags;
 use crate::command::rejects::RejectsFlags;
+use crate::command::replay::ReplayFlags;
+use crate::command::reverse::ReverseFlags;
 use crate::command::run::RunFlags;
 use crate::command::verify::VerifyFlags;
 use crate::config::keys::{self, FEED_KEYS, KEYS, Key};
@@ -52,13 +55,28 @@ pub(crate) enum Command {
     Files(FilesFlags),
     /// Lists the records of a file, or shows one of them end to end.
     Records(RecordsFlags),
-    /// Lists accounts: balances and states.
+    /// Lists accounts: balances and states; freezes, unfreezes and imports them.
     Accounts(AccountsFlags),
     /// Lists the records that could not be read or applied, and why; those of a file that was
-    /// refused or held with `show`.
+    /// refused or held with `show`. Reads them again with `resubmit`.
     Rejects(RejectsFlags),
     /// Reconciles every file three ways, and checks every invariant.
     Verify(VerifyFlags),
+    /// Stops a file that is being published, at its next chunk.
+    Hold(OrderFlags),
+    /// Lets a held file go on.
+    Release(OrderFlags),
+    /// Gives a file up that is on its way, and undoes what was applied of it.
+    Cancel(OrderFlags),
+    /// Undoes what was applied: a record, a range, files. Prints what it would do, and a token that
+    /// does it.
+    Reverse(ReverseFlags),
+    /// Publishes records again that were published before: what was applied is recognised, what is
+    /// missing is applied. Prints what it would do, and a token that does it.
+    Replay(ReplayFlags),
+    /// Takes a content again on purpose that was taken before: a duplicate, or a file that was
+    /// undone.
+    Accept(AcceptFlags),
     /// Checks or shows the configuration, or every key that there is.
     Config {
         /// Which of them.

@@ -1,7 +1,8 @@
 //! The commands, a file each.
 
-mod books;
+pub(crate) mod books;
 mod content;
+mod plan;
 
 pub(crate) mod demo;
 pub(crate) mod run;
@@ -13,9 +14,14 @@ pub(crate) mod accounts;
 pub(crate) mod rejects;
 pub(crate) mod verify;
 
+pub(crate) mod order;
+pub(crate) mod reverse;
+pub(crate) mod replay;
+
 mod config;
 
 use clap::CommandFactory as _;
+use schemas::command::Action;
 
 use crate::args::{Cli, Command};
 
@@ -59,6 +65,12 @@ pub(crate) fn run(cli: Cli) -> Result<Ending, Failure> {
         Command::Accounts(flags) => accounts::run(&flags),
         Command::Rejects(flags) => rejects::run(&flags),
         Command::Verify(flags) => verify::run(&flags),
+        Command::Hold(flags) => order::run(Action::HOLD, &flags),
+        Command::Release(flags) => order::run(Action::RELEASE, &flags),
+        Command::Cancel(flags) => order::run(Action::CANCEL, &flags),
+        Command::Reverse(flags) => reverse::run(&flags),
+        Command::Replay(flags) => replay::run(&flags),
+        Command::Accept(flags) => order::accept(&flags),
         Command::Config { what } => config::run(&what),
         Command::Completions { shell } => {
             let mut out = Vec::new();

@@ -4,7 +4,7 @@
 //! data/
 //!   batchless.toml   the configuration in force
 //!   key              the ledger's key, 64 hexadecimal digits, mode 0600
-//!   lock             held by `run`
+//!   lock             held by `run`, and by a command that does its work itself
 //!   log/             the embedded log
 //!   accounts.db      the account store
 //! ```
@@ -97,6 +97,21 @@ impl DataDirectory {
     ///
     /// Where another process has it, or the directory can't be written.
     pub(crate) fn lock(&self) -> anyhow::Result<Lock> {
+        self.try_lock()?.with_context(|| {
+            format!(
+                "another `batchless run`, or a command, works on the data directory {}; stop it \
+                 first, or give another --data",
+                self.path.display()
+            )
+        })
+    }
+
+    /// Takes the lock; none where another process has it.
+    ///
+    /// # Errors
+    ///
+    /// Where the directory can't be written.
+    pub(crate) fn try_lock(&self) -> anyhow::Result<Option<Lock>> {
         let path = self.path.join("lock");
         let unusable = || {
             format!("the data directory {} can't be written; see its owner", self.path.display())
@@ -104,12 +119,8 @@ impl DataDirectory {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = file.with_context(unusable)?;
         match file.try_lock() {
-            Ok(()) => Ok(Lock(file)),
-            Err(TryLockError::WouldBlock) => bail!(
-                "another `batchless run` works on the data directory {}; stop it first, or give \
-                 another --data",
-                self.path.display()
-            ),
+            Ok(()) => Ok(Some(Lock(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error).with_context(unusable),
         }
     }
@@ -253,7 +264,7 @@ mod tests {
         let data = DataDirectory::create(folder.path()).unwrap();
         let lock = data.lock().unwrap();
         let error = data.lock().unwrap_err().to_string();
-        assert!(error.starts_with("another `batchless run` works on"), "{error}");
+        assert!(error.starts_with("another `batchless run`, or a command, works on"), "{error}");
         drop(lock);
         data.lock().unwrap();
     }

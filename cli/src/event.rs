@@ -83,6 +83,11 @@ impl<'a> EventView<'a> {
         }
     }
 
+    /// Where its bytes are: the first of them in the content, how many, and the line.
+    pub(crate) fn place(&self) -> (i64, i64, Option<i64>) {
+        (self.byte_offset, self.byte_length, self.line)
+    }
+
     /// An event as it was published.
     pub(crate) fn published(record: &'a ClearingRecord) -> Self {
         let standing = Standing {

@@ -48,10 +48,25 @@ pub(crate) struct OpenLedger {
 pub(crate) async fn open(config: &Config, now: Timestamp) -> anyhow::Result<OpenLedger> {
     let data = DataDirectory::create(&config.data)?;
     let lock = data.lock()?;
-    let key_file = config.ledger.key_file.as_deref();
-    data.draw_key(key_file)?;
-    let key = data.key(key_file)?;
-    let layout = layout(&data, &config.ledger)?;
+    data.draw_key(config.ledger.key_file.as_deref())?;
+    let ledger = open_locked(config, &data, lock, now).await?;
+    data.keep_config(&config.with_ledger(&ledger.descriptor)?.to_toml(false))?;
+    Ok(ledger)
+}
+
+/// Opens the ledger in a data directory whose lock is taken.
+///
+/// # Errors
+///
+/// As [`open`].
+pub(crate) async fn open_locked(
+    config: &Config,
+    data: &DataDirectory,
+    lock: Lock,
+    now: Timestamp,
+) -> anyhow::Result<OpenLedger> {
+    let key = data.key(config.ledger.key_file.as_deref())?;
+    let layout = layout(data, &config.ledger)?;
     let log = EmbeddedLog::open(data.log(), layout)?;
     let expected = Ledger {
         name: config.ledger.name.0.clone(),
@@ -84,7 +99,6 @@ pub(crate) async fn open(config: &Config, now: Timestamp) -> anyhow::Result<Open
     };
     let store = SqliteStore::open(&data.accounts())?;
     store.open_ledger(&descriptor).await?;
-    data.keep_config(&config.with_ledger(&descriptor)?.to_toml(false))?;
     Ok(OpenLedger { descriptor, key, log, store, lock })
 }
 

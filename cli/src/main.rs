@@ -9,6 +9,8 @@ mod command;
 
 mod data;
 mod ledger;
+mod owners;
+mod operate;
 mod progress;
 mod log;
 mod signals;
@@ -62,6 +64,15 @@ fn report(error: &anyhow::Error, code: u8) -> ExitCode {
     let text = output::masked(&format!("{error:#}"));
     let _ = writeln!(std::io::stderr(), "batchless: {text}");
     ExitCode::from(code)
+}
+
+/// The clock: the one place that reads it.
+#[expect(clippy::disallowed_methods, reason = "the clock is read here and passed down")]
+pub(crate) fn now() -> schemas::Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    schemas::Timestamp(
+        since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
+    )
 }
 
 /// The environment: the one place that reads it whole.

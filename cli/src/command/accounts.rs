@@ -1,20 +1,25 @@
-//! `batchless accounts [show]`: balances, a row for each account and currency.
+//! `batchless accounts [show]`: balances, a row for each account and currency; and `accounts freeze |
+//! unfreeze | import`, which set states and never move money.
 
 mod number;
+mod change;
+mod import;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use processors::account::{Account, AccountName, Balance};
 use processors::store::{Store as _, View as _};
-use schemas::Currency;
-use schemas::outcome::Outcome;
+use schemas::outcome::{AccountState, Outcome};
+use schemas::{AccountId, Currency};
 use serde::Serialize;
 
-use super::books::{Books, BooksFlags, block_on};
+use super::books::{Books, BooksFlags, block_on, block_on_work};
 use super::{Ending, Failure};
+use crate::operate::asked::Asked;
 use crate::output::{self, Column, Output, Row, amount};
 
 /// Accounts read at once.
@@ -49,6 +54,34 @@ enum AccountsCommand {
         #[arg(long, value_name = "SCHEME:NUMBER", conflicts_with = "account")]
         number: Option<String>,
     },
+    /// Freezes accounts: they are not posted to until they are unfrozen; reversals still are.
+    Freeze(StateFlags),
+    /// Opens accounts again that were frozen.
+    Unfreeze(StateFlags),
+    /// Makes accounts, or sets their states, from lines of fields with commas between them; the
+    /// first line names them: `number` (as --number of show takes it) or `account` (an id), and
+    /// `state` (open, frozen or closed; open where it is empty). Every line is checked before
+    /// anything is done.
+    Import {
+        /// The file; `-` is standard input.
+        #[arg(value_name = "CSV")]
+        file: PathBuf,
+        #[command(flatten)]
+        asked: Asked,
+    },
+}
+
+/// What `freeze` and `unfreeze` are told.
+#[derive(Args, Debug)]
+struct StateFlags {
+    /// Their ids, such as card:5f0c….
+    #[arg(value_name = "ACCOUNT", required_unless_present = "number")]
+    accounts: Vec<String>,
+    /// Their numbers: card:DIGITS, ach:ROUTING:NUMBER or merchant:ID.
+    #[arg(long, value_name = "SCHEME:NUMBER")]
+    number: Vec<String>,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 /// An account in one currency as it prints. The keys are a contract.
@@ -167,11 +200,7 @@ pub(crate) fn run(flags: &AccountsFlags) -> Result<Ending, Failure> {
             let books = Books::open(&flags.books)?;
             let id = match (account, number) {
                 (Some(account), None) => number::id(account).map_err(Failure::Usage)?.to_owned(),
-                (None, Some(number)) => {
-                    let text = number::canonical(number).map_err(Failure::Usage)?;
-                    let account = books.key()?.account(&text);
-                    account.context("--number: expected a scheme that accounts have")?.to_string()
-                }
+                (None, Some(number)) => account_of(&books, number)?.to_string(),
                 _ => {
                     return Err(Failure::Usage(anyhow::anyhow!(
                         "give an account's id, or its number with --number"
@@ -182,7 +211,36 @@ pub(crate) fn run(flags: &AccountsFlags) -> Result<Ending, Failure> {
             block_on(show(&books, &id, limit, flags.books.output))?;
             Ok(Ending::Well)
         }
+        Some(AccountsCommand::Freeze(state)) => set(flags, state, &AccountState::FROZEN),
+        Some(AccountsCommand::Unfreeze(state)) => set(flags, state, &AccountState::OPEN),
+        Some(AccountsCommand::Import { file, asked }) => import::run(file, asked, &flags.books),
     }
+}
+
+/// The account of a number that was typed.
+fn account_of(books: &Books, typed: &str) -> Result<AccountId, Failure> {
+    let text = number::canonical(typed).context("--number").map_err(Failure::Usage)?;
+    let account = books.key()?.account(&text);
+    Ok(account.context("--number: expected a scheme that accounts have")?)
+}
+
+fn set(flags: &AccountsFlags, told: &StateFlags, state: &AccountState) -> Result<Ending, Failure> {
+    let books = Books::open(&flags.books)?;
+    let mut accounts = Vec::new();
+    for id in &told.accounts {
+        let id = number::id(id).map_err(Failure::Usage)?;
+        let account = id.parse().context("a house account is ours, and always open");
+        accounts.push(account.map_err(Failure::Usage)?);
+    }
+    for number in &told.number {
+        accounts.push(account_of(&books, number)?);
+    }
+    accounts.sort_unstable();
+    accounts.dedup();
+    block_on_work(async {
+        change::set(books, &accounts, state, &told.asked, flags.books.output).await?;
+        Ok(Ending::Well)
+    })
 }
 
 /// One account, and for people its newest postings.

@@ -14,6 +14,7 @@ use schemas::{AccountKey, FileId, Topic};
 use topic::Received;
 use topic::embedded::EmbeddedLog;
 
+use super::Failure;
 use crate::config::{Config, Said};
 use crate::data::DataDirectory;
 use crate::output::Output;
@@ -53,11 +54,18 @@ impl Books {
             None => crate::args::ConfigFlags::default().said(None).and_then(Config::new)?.data,
         };
         let data = DataDirectory::open(&path)?;
-        let config = data.config()?;
+        let mut config = data.config()?;
+        config.data.clone_from(&path);
         if !data.log().exists() {
             bail!("{} holds no ledger yet; make one with `batchless run`", path.display());
         }
         Ok(Self { log: OnceCell::new(), store: OnceCell::new(), config, data })
+    }
+
+    /// Closes its log and its store; gives the configuration and the directory, for whoever opens
+    /// them to work on them.
+    pub(crate) fn close(self) -> (Config, DataDirectory) {
+        (self.config, self.data)
     }
 
     /// Its log. Opened when it is first asked for: whoever needs only the other half of the books
@@ -136,19 +144,46 @@ impl Books {
         Ok(Named { files, aside })
     }
 
-    /// The one file that `wanted` names.
+    /// The one file that `wanted` names. A resubmitted record, which is a file of its own under the
+    /// name of the file that it is from, is named by its id only.
     ///
     /// # Errors
     ///
-    /// Where there is none, or more than one.
+    /// Where there is none, or more than one: then with the id of each.
     pub(crate) async fn file(&self, wanted: &str) -> anyhow::Result<File> {
-        let Named { mut files, aside } = self.named(Some(wanted)).await?;
-        let count = files.len();
-        match (files.pop_first(), aside.first()) {
-            (Some((_, file)), _) if count == 1 => Ok(file),
-            (None, Some(arrival)) => bail!("{}", why_aside(arrival)),
-            _ => bail!("{count} files are called {wanted}; name one by its id"),
+        let Named { files, aside } = self.named(Some(wanted)).await?;
+        let is_by_id = |file: &File| file.file_id.to_string().starts_with(wanted);
+        let mut files: Vec<File> = files.into_values().collect();
+        files.retain(|file| file.resubmits.is_none() || is_by_id(file));
+        files.sort_by_key(|file| (file.arrived_at, file.verdict.occurrence));
+        match (files.as_slice(), aside.first()) {
+            ([_], _) => Ok(files.remove(0)),
+            ([], Some(arrival)) => bail!("{}", why_aside(arrival)),
+            ([], None) => Err(not_called(wanted)),
+            (several, _) => {
+                let named = |file: &File| format!("{} ({})", file.file_id, file.state);
+                let all: Vec<String> = several.iter().map(named).collect();
+                bail!(
+                    "{} files are called {wanted}: {}; name one by its id",
+                    all.len(),
+                    all.join(", ")
+                )
+            }
         }
+    }
+
+    /// The files that these name, each once, in the order of their ids.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::file`].
+    pub(crate) async fn files(&self, wanted: &[String]) -> anyhow::Result<Vec<File>> {
+        let mut files = BTreeMap::new();
+        for wanted in wanted {
+            let file = self.file(wanted).await?;
+            files.insert(file.file_id, file);
+        }
+        Ok(files.into_values().collect())
     }
 
     /// Calls `take` with each message of a partition, in order.
@@ -188,6 +223,11 @@ pub(crate) fn why_aside(arrival: &Arrival) -> String {
     format!("{}: {}{reason}; nothing of it is published", arrival.object, arrival.state)
 }
 
+/// The first digits of a file's id, which name it in a table and in a command alike.
+pub(crate) fn id_start(file_id: &FileId) -> String {
+    file_id.to_string().chars().take(12).collect()
+}
+
 /// Whether `wanted` names this file or object.
 pub(crate) fn is_named(wanted: &str, file_id: Option<&FileId>, object: &str) -> bool {
     let name = object.rsplit('/').next().unwrap_or(object);
@@ -211,6 +251,21 @@ impl DataDirectory {
         said.take_environment(crate::environment())?;
         Config::new(said)
     }
+}
+
+/// Runs the work of a command that changes something: owners may work in it.
+///
+/// # Errors
+///
+/// As the work does.
+pub(crate) fn block_on_work<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let runtime = super::run::runtime()?;
+    let ended = runtime.block_on(work);
+    // What still blocks would be waited for without end; all that was promised is committed.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Runs the work of a command that reads.

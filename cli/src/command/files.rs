@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use clap::{Args, Subcommand};
 use ingest::roll::Roll;
 use schemas::arrival::{Arrival, ArrivalState, Reason};
-use schemas::file::{ControlTotal, File, FileState};
-use schemas::{Currency, FileId, Sums};
+use schemas::file::{Answer, ControlTotal, File, FileState, Resubmits, Work};
+use schemas::{CommandId, Currency, FileId, Sums};
 use serde::Serialize;
 
-use super::books::{Books, BooksFlags, block_on, is_named, not_called};
+use super::books::{Books, BooksFlags, block_on, id_start, is_named, not_called};
 use super::parse::TOO_MANY_BAD_RECORDS;
 use super::{Ending, Failure};
 use crate::output::{self, Column, Row, amount};
@@ -50,6 +50,36 @@ pub(crate) struct FileRow {
     pub(crate) duplicates_recognised: i64,
     pub(crate) totals: Vec<Total>,
     pub(crate) control_totals: Vec<ControlTotal>,
+    /// The command under way, where there is one.
+    pub(crate) work: Option<WorkRow>,
+    /// What became of commands.
+    pub(crate) answers: Vec<Answer>,
+    /// Of a rejected record that is tried again: which one it is.
+    pub(crate) resubmits: Option<Resubmits>,
+}
+
+/// A command under way as it prints.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct WorkRow {
+    command_id: CommandId,
+    action: String,
+    first_index: i64,
+    last_index: i64,
+    by: String,
+    why: String,
+}
+
+impl From<&Work> for WorkRow {
+    fn from(work: &Work) -> Self {
+        Self {
+            command_id: work.command_id,
+            action: work.action.to_string(),
+            first_index: work.first_index,
+            last_index: work.last_index,
+            by: work.by.clone(),
+            why: work.why.clone(),
+        }
+    }
 }
 
 /// A sum as it prints.
@@ -96,6 +126,9 @@ impl From<&File> for FileRow {
             duplicates_recognised: sum(|segment| segment.duplicates),
             totals: totals(&verdict.sums),
             control_totals: verdict.control_totals.clone(),
+            work: file.work.as_ref().map(WorkRow::from),
+            answers: file.answers.clone(),
+            resubmits: file.resubmits.clone(),
         }
     }
 }
@@ -117,6 +150,9 @@ impl From<&Arrival> for FileRow {
             duplicates_recognised: 0,
             totals: Vec::new(),
             control_totals: Vec::new(),
+            work: None,
+            answers: Vec::new(),
+            resubmits: None,
         }
     }
 }
@@ -148,12 +184,16 @@ impl Row for FileRow {
     ];
 
     fn cells(&self) -> Vec<String> {
-        let id = self.file_id.map_or_else(|| "-".to_owned(), |id| id.to_string());
+        let id = self.file_id.map_or_else(|| "-".to_owned(), |id| id_start(&id));
+        let of = self.resubmits.as_ref();
+        let name = of.map_or_else(String::new, |of| format!(", record {}", of.index));
+        let work = self.work.as_ref();
+        let work = work.map_or_else(String::new, |work| format!(", {} under way", work.action));
         vec![
-            id.chars().take(12).collect(),
+            id,
             self.feed.clone(),
-            self.name.clone(),
-            self.state.clone(),
+            format!("{}{name}", self.name),
+            format!("{}{work}", self.state),
             self.records.to_string(),
             self.applied.to_string(),
             self.rejected.to_string(),
@@ -205,8 +245,10 @@ pub(crate) fn run(flags: &FilesFlags) -> Result<Ending, Failure> {
         output::print_rows(books.output, &rows)?;
         return Ok(Ending::Well);
     }
-    for row in &rows {
-        super::print(&show(row, &roll))?;
+    for (at, row) in rows.iter().enumerate() {
+        // Several occurrences, or records that were resubmitted: each begins with its id.
+        let between = if at == 0 { "" } else { "\n" };
+        super::print(&format!("{between}{}", show(row, &roll)))?;
     }
     Ok(Ending::Well)
 }
@@ -236,6 +278,20 @@ fn show(row: &FileRow, roll: &Roll) -> String {
         let proven = if total.proven { "" } else { ", unproven" };
         let (name, claimed, seen) = (&total.name, total.claimed, total.seen);
         lines.push(("states", format!("{name} {claimed}, counted {seen}{proven}")));
+    }
+    if let Some(Resubmits { file_id, index, attempt }) = &row.resubmits {
+        lines.push(("resubmits", format!("record {index} of file {file_id}, attempt {attempt}")));
+    }
+    if let Some(WorkRow { command_id, action, first_index, last_index, by, why }) = &row.work {
+        let range = match *last_index {
+            i64::MAX => String::new(),
+            last_index => format!(" of records {first_index} to {last_index}"),
+        };
+        lines.push(("under way", format!("{action}{range} by {by}, {command_id}: {why}")));
+    }
+    for Answer { command_id, action, by, why, outcome, detail, at } in &row.answers {
+        lines.push(("answer", format!("{at} {action} {outcome}: {detail}")));
+        lines.push(("", format!("by {by}, {command_id}: {why}")));
     }
     if let Some(file) = row.file_id.and_then(|id| roll.files.get(&id)) {
         let verdict = &file.verdict;

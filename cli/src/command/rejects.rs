@@ -1,4 +1,7 @@
-//! `batchless rejects [show] [FILE]`: every record that could not be read or applied, and why.
+//! `batchless rejects [show] [FILE]`: every record that could not be read or applied, and why;
+//! `rejects resubmit` reads them again.
+
+mod resubmit;
 
 use std::io::Write as _;
 
@@ -12,7 +15,8 @@ use schemas::{FileId, RecordRejected, Topic};
 use serde::Serialize;
 use topic::Log as _;
 
-use super::books::{Books, BooksFlags, Named, block_on, why_aside};
+use super::books::{Books, BooksFlags, Named, block_on, id_start, why_aside};
+use super::plan::PlanFlags;
 use super::{Ending, Failure};
 use crate::output::{self, Column, Output, Row};
 
@@ -35,6 +39,17 @@ enum RejectsCommand {
     Show {
         /// Its name, or the beginning of its id.
         file: String,
+    },
+    /// Reads rejected records again under today's configuration, each as a file of one record;
+    /// prints what it would do, and a token that does it.
+    Resubmit {
+        /// The file: its name, or the beginning of its id.
+        file: String,
+        /// Only these records, by their indices from 0 [default: all that were rejected]
+        #[arg(value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+        records: Vec<i64>,
+        #[command(flatten)]
+        plan: PlanFlags,
     },
 }
 
@@ -69,8 +84,7 @@ impl Row for RejectRow {
     fn cells(&self) -> Vec<String> {
         let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         vec![
-            self.file_id
-                .map_or_else(|| "-".to_owned(), |id| id.to_string().chars().take(12).collect()),
+            self.file_id.map_or_else(|| "-".to_owned(), |id| id_start(&id)),
             self.index.to_string(),
             self.byte_offset.map_or_else(|| "-".to_owned(), |offset| offset.to_string()),
             self.reason.clone(),
@@ -116,7 +130,13 @@ impl RejectRow {
 }
 
 pub(crate) fn run(flags: &RejectsFlags) -> Result<Ending, Failure> {
-    let wanted = flags.what.as_ref().map(|RejectsCommand::Show { file }| file.as_str());
+    let wanted = match &flags.what {
+        None => None,
+        Some(RejectsCommand::Show { file }) => Some(file.as_str()),
+        Some(RejectsCommand::Resubmit { file, records, plan }) => {
+            return resubmit::run(file, records, plan, &flags.books);
+        }
+    };
     let books = Books::open(&flags.books)?;
     block_on(print(&books, wanted, flags.books.output))?;
     Ok(Ending::Well)
@@ -151,7 +171,7 @@ pub(crate) async fn rows(books: &Books, wanted: Option<&str>) -> anyhow::Result<
 }
 
 /// Calls `take` with each record of any file that could not be read.
-pub(super) async fn each_unread(
+pub(crate) async fn each_unread(
     books: &Books,
     mut take: impl FnMut(RecordRejected) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
@@ -204,7 +224,8 @@ async fn not_applied(
         file.file_id,
         |run| run.rejected > 0,
         |outcome| {
-            if outcome.kind != OutcomeKind::REJECTED {
+            // What could not be undone is no record that could not be applied.
+            if outcome.kind != OutcomeKind::REJECTED || outcome.sequence.is_none() {
                 return Ok(());
             }
             take(RejectRow {

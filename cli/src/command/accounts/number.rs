@@ -51,7 +51,7 @@ fn is_house(typed: &str) -> bool {
 /// Where it is none that a file could have.
 pub(crate) fn canonical(typed: &str) -> anyhow::Result<AccountText> {
     let Some((scheme, number)) = typed.split_once(':') else {
-        bail!("--number: expected card:DIGITS, ach:ROUTING:NUMBER or merchant:ID, found no colon");
+        bail!("expected card:DIGITS, ach:ROUTING:NUMBER or merchant:ID, found no colon");
     };
     let mut text = AccountText::new();
     text.begin(scheme);
@@ -64,7 +64,7 @@ pub(crate) fn canonical(typed: &str) -> anyhow::Result<AccountText> {
             text.push_str(number);
         }
         "merchant" => text.push_str(printable(number, MERCHANT_LENGTH_MAX)?),
-        _ => bail!("--number: expected card, ach or merchant before the colon, found another"),
+        _ => bail!("expected card, ach or merchant before the colon, found another"),
     }
     Ok(text)
 }
@@ -72,24 +72,24 @@ pub(crate) fn canonical(typed: &str) -> anyhow::Result<AccountText> {
 fn card(typed: &str) -> anyhow::Result<&str> {
     let number = typed.trim();
     if !CARD_DIGITS.contains(&number.len()) || !is_digits(number) {
-        bail!("--number: expected card: and 8 to 19 digits without blanks, found another text");
+        bail!("expected card: and 8 to 19 digits without blanks, found another text");
     }
     Ok(number)
 }
 
 fn ach(typed: &str) -> anyhow::Result<(&str, &str)> {
     let Some((routing, number)) = typed.split_once(':') else {
-        bail!("--number: expected ach:ROUTING:NUMBER, found one colon only");
+        bail!("expected ach:ROUTING:NUMBER, found one colon only");
     };
     let routing = routing.trim();
     if routing.len() != 9 || !is_digits(routing) {
-        bail!("--number: expected a routing number of 9 digits, found another text");
+        bail!("expected a routing number of 9 digits, found another text");
     }
     // Weights 3, 7, 1 over all nine digits, the check digit included, add up to whole tens.
     let weighted = routing.bytes().zip([3, 7, 1].into_iter().cycle());
     let sum: u32 = weighted.map(|(digit, weight)| u32::from(digit - b'0') * weight).sum();
     if !sum.is_multiple_of(10) {
-        bail!("--number: expected a routing number whose check digit is right, found another");
+        bail!("expected a routing number whose check digit is right, found another");
     }
     Ok((routing, printable(number, ACH_NUMBER_LENGTH_MAX)?))
 }
@@ -98,7 +98,7 @@ fn printable(typed: &str, length_max: usize) -> anyhow::Result<&str> {
     let number = typed.trim_matches(' ');
     let is_printable = number.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     if !(1..=length_max).contains(&number.len()) || !is_printable {
-        bail!("--number: expected 1 to {length_max} characters of ASCII, found another text");
+        bail!("expected 1 to {length_max} characters of ASCII, found another text");
     }
     Ok(number)
 }
