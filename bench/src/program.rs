@@ -39,6 +39,21 @@ pub(crate) fn whole(format: &str, directory: &Path) -> anyhow::Result<Cost> {
     measured(run.arg("--once"))
 }
 
+/// What the whole way applied, undone: the plan that `--execute` makes again is part of it.
+pub(crate) fn reverse(directory: &Path) -> anyhow::Result<Cost> {
+    let data = path(&directory.join("data"))?;
+    let command = |more: &[&str]| {
+        let mut command = program()?;
+        command.args(["reverse", input::FILE, "--data", &data, "--output", "json"]).args(more);
+        anyhow::Ok(command)
+    };
+    let planned = command(&[])?.stderr(Stdio::inherit()).output()?;
+    ensure!(planned.status.success(), "reverse ended with {}", planned.status);
+    let plan: serde_json::Value = serde_json::from_slice(&planned.stdout)?;
+    let token = plan["token"].as_str().context("a token in the plan")?;
+    measured(command(&["--execute", token])?.stdout(Stdio::null()))
+}
+
 /// A small file that is dropped while the large one is being published: the time from its drop
 /// until its balances are written and it is reconciled.
 pub(crate) fn beside(format: &str, directory: &Path) -> anyhow::Result<Cost> {

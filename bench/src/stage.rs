@@ -43,6 +43,8 @@ pub(crate) enum Stage {
     Apply,
     /// From the dropped file to the reconciled one: `batchless run --once`.
     Whole,
+    /// What the whole way applied is planned to be undone, and undone: `batchless reverse`.
+    Reverse,
     /// Its totals alone, proven: `batchless parse --output none`.
     Parse,
     /// A file of some records, dropped while this one goes through: its time from drop to
@@ -59,7 +61,7 @@ pub(crate) enum Stage {
 impl Stage {
     /// In an order in which each finds what it needs: the limits take the events that splitting
     /// published.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Parse,
         Self::Verify,
         Self::Split,
@@ -67,6 +69,7 @@ impl Stage {
         Self::Read,
         Self::Apply,
         Self::Whole,
+        Self::Reverse,
         Self::Beside,
         Self::Sha256,
         Self::Append,
@@ -84,6 +87,7 @@ impl Stage {
             Self::Read => "log: read",
             Self::Apply => "apply",
             Self::Whole => "whole way",
+            Self::Reverse => "reverse",
             Self::Parse => "parse",
             Self::Beside => "small file beside",
             Self::Sha256 => "SHA-256",
@@ -102,7 +106,7 @@ impl Stage {
             Self::Verify | Self::Parse => &[Self::Sha256],
             Self::Split => &[Self::Sha256, Self::Append],
             Self::Publish => &[Self::Append],
-            Self::Apply => &[Self::Insert],
+            Self::Apply | Self::Reverse => &[Self::Insert],
             Self::Whole => &[Self::Sha256, Self::Append, Self::Insert],
             Self::Beside | Self::Read | Self::Sha256 | Self::Append | Self::Insert => &[],
         }
@@ -118,6 +122,7 @@ pub(crate) fn run(stage: Stage, format: &str, directory: &Path) -> anyhow::Resul
     match stage {
         Stage::Parse => return program::parse(format, directory),
         Stage::Whole => return program::whole(format, directory),
+        Stage::Reverse => return program::reverse(directory),
         Stage::Beside => return program::beside(format, directory),
         _ => (),
     }
@@ -136,7 +141,9 @@ pub(crate) fn run(stage: Stage, format: &str, directory: &Path) -> anyhow::Resul
             Stage::Sha256 => limit::sha256(directory),
             Stage::Append => limit::append(directory).await,
             Stage::Insert => limit::insert(directory).await,
-            Stage::Parse | Stage::Whole | Stage::Beside => bail!("not in this process"),
+            Stage::Parse | Stage::Whole | Stage::Reverse | Stage::Beside => {
+                bail!("not in this process")
+            }
         }
     })
 }
