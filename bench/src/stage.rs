@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use ingest::verify::{Finding, verify};
-use processors::apply::{Settings, Shard, UnknownAccount};
+use processors::apply::{Checks, Settings, Shard, UnknownAccount};
 use processors::event::Decoder;
 use processors::posting::Rules;
 use processors::round::{self, EVENTS_MAX};
@@ -247,6 +247,7 @@ async fn apply(directory: &Path) -> anyhow::Result<Cost> {
         rules: Rules::standard(),
         unknown_accounts: std::collections::HashMap::new(),
         unknown_account_default: UnknownAccount::Open,
+        checks: Checks::ALL,
     });
     let mut owners = Vec::new();
     for id in 0..SHARDS {
