@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can not go on says so")]
 
+#[path = "owner/reversal.rs"]
+mod reversal;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
