@@ -126,7 +126,12 @@ impl Books {
         let roll = self.roll().await?;
         let mut files = roll.files;
         let Some(wanted) = wanted else { return Ok(Named { files, aside: Vec::new() }) };
-        files.retain(|file_id, file| is_named(wanted, Some(file_id), &file.object));
+        // A record that was resubmitted is a file under the name of the one that it is from: it is
+        // named by its id only.
+        files.retain(|file_id, file| {
+            let is_by_id = file_id.to_string().starts_with(wanted);
+            is_named(wanted, Some(file_id), &file.object) && (file.resubmits.is_none() || is_by_id)
+        });
         let is_aside = |arrival: &Arrival| {
             let file = arrival.file_id.and_then(|id| files.get(&id));
             arrival.state.is_end()
@@ -144,17 +149,14 @@ impl Books {
         Ok(Named { files, aside })
     }
 
-    /// The one file that `wanted` names. A resubmitted record, which is a file of its own under the
-    /// name of the file that it is from, is named by its id only.
+    /// The one file that `wanted` names.
     ///
     /// # Errors
     ///
     /// Where there is none, or more than one: then with the id of each.
     pub(crate) async fn file(&self, wanted: &str) -> anyhow::Result<File> {
         let Named { files, aside } = self.named(Some(wanted)).await?;
-        let is_by_id = |file: &File| file.file_id.to_string().starts_with(wanted);
         let mut files: Vec<File> = files.into_values().collect();
-        files.retain(|file| file.resubmits.is_none() || is_by_id(file));
         files.sort_by_key(|file| (file.arrived_at, file.verdict.occurrence));
         match (files.as_slice(), aside.first()) {
             ([_], _) => Ok(files.remove(0)),

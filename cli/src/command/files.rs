@@ -212,15 +212,20 @@ impl std::fmt::Display for Total {
 
 /// Every file, then every object that became none: in the order of feeds and names.
 pub(crate) fn rows(roll: &Roll) -> Vec<FileRow> {
-    let mut by_name: BTreeMap<(&str, &str, u8, Option<FileId>), FileRow> = BTreeMap::new();
+    // A file, then what was resubmitted of it and its later occurrences, then objects of its name.
+    type Place = (u8, i32, Option<(i64, i32)>);
+    let mut by_name: BTreeMap<(&str, &str, Place, Option<FileId>), FileRow> = BTreeMap::new();
     for file in roll.files.values() {
-        let key = (file.feed.as_str(), file.object.as_str(), 0, Some(file.file_id));
+        let of = file.resubmits.as_ref().map(|of| (of.index, of.attempt));
+        let place = (0, file.verdict.occurrence, of);
+        let key = (file.feed.as_str(), file.object.as_str(), place, Some(file.file_id));
         by_name.insert(key, file.into());
     }
     for arrival in roll.arrivals.values() {
         let is_file = arrival.file_id.is_some_and(|id| roll.files.contains_key(&id));
         if !(arrival.state.is_sent() && is_file) {
-            let key = (arrival.feed.as_str(), arrival.object.as_str(), 1, arrival.file_id);
+            let place = (1, 0, None);
+            let key = (arrival.feed.as_str(), arrival.object.as_str(), place, arrival.file_id);
             by_name.insert(key, arrival.into());
         }
     }

@@ -16,9 +16,9 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Why. Card numbers in it are masked: it is published.
+    /// Why. What may be an account number in it is masked: it is published.
     pub(crate) fn why(&self) -> String {
-        masked(&self.why)
+        without_numbers(&masked(&self.why))
     }
 
     /// Who: as told, else the user of the environment.
@@ -30,6 +30,47 @@ impl Asked {
         };
         let by =
             self.by.clone().or_else(|| ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(named));
-        masked(&by.unwrap_or_else(|| "unknown".to_owned()))
+        without_numbers(&masked(&by.unwrap_or_else(|| "unknown".to_owned())))
+    }
+}
+
+/// How many digits in a row may be an account number.
+const NUMBER_DIGITS_MIN: usize = 9;
+
+/// The text with all but the last four digits of each long number hidden.
+fn without_numbers(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut digits = String::new();
+    for letter in text.chars().chain(['\n']) {
+        if letter.is_ascii_digit() {
+            digits.push(letter);
+            continue;
+        }
+        if digits.len() >= NUMBER_DIGITS_MIN {
+            shown.push_str("****");
+            digits.drain(..digits.len() - 4);
+        }
+        shown.push_str(&digits);
+        digits.clear();
+        shown.push(letter);
+    }
+    shown.pop();
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_number_is_masked_and_a_date_is_not() {
+        for (typed, expected) in [
+            ("account 1000000005 of 2026-11-22", "account ****0005 of 2026-11-22"),
+            ("123456789", "****6789"),
+            ("12345678 é 1", "12345678 é 1"),
+            ("", ""),
+        ] {
+            assert_eq!(without_numbers(typed), expected);
+        }
     }
 }

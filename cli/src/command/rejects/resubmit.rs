@@ -15,6 +15,7 @@ use schemas::outcome::{Outcome, OutcomeKind};
 use super::each_unread;
 use crate::command::books::{Books, BooksFlags, block_on_work};
 use crate::command::plan::{self, Draft, Plan, PlanFlags, Span, Touched};
+use crate::command::records::each_event;
 use crate::command::{Ending, Failure};
 
 /// How many records one command resubmits: they are published together.
@@ -85,14 +86,22 @@ async fn make(books: &Books, file: &File, indices: &[i64]) -> anyhow::Result<Pla
     for _ in 0..settled {
         draft.count_done();
     }
+    // An outcome without legs doesn't name the account: the event does.
+    let mut accounts = BTreeMap::new();
+    each_event(books, file, |_, _, record| {
+        if rejected.contains_key(&record.index) {
+            accounts.insert(record.index, record.account);
+        }
+        Ok(())
+    })
+    .await?;
     for (index, outcome, latest) in wanted {
         let attempt = latest.and_then(|file| file.resubmits.as_ref()).map_or(0, |it| it.attempt);
         draft.name(index);
         draft.add(&Touched {
             index,
             mark: i64::from(attempt),
-            // Nothing was posted, so no leg names it; nor do rejects.
-            account: None,
+            account: accounts.get(&index).copied().flatten(),
             direction: outcome.as_ref().map_or(&Direction::NONE, |outcome| &outcome.direction),
             amount_minor: outcome.as_ref().map_or(0, |outcome| outcome.amount_minor),
             currency: outcome.as_ref().and_then(|outcome| outcome.currency),
