@@ -19,6 +19,7 @@ use schemas::codec::{Codec, Event};
 use schemas::command::{Action, FileCommand};
 use schemas::file::{Answer, File};
 use schemas::{AccountKey, CommandId, FileId, Timestamp, Topic};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use topic::memory::MemoryLog;
 use topic::{Batch, Error, Layout, Log, Message, MessageSet, Received, Writer, cloud_events};
@@ -120,7 +121,8 @@ pub(crate) struct House {
     pub(crate) store: Arc<InMemory>,
     pub(crate) config: Arc<Config>,
     pub(crate) cancel: CancellationToken,
-    pub(crate) tasks: tokio::task::JoinSet<()>,
+    /// What runs; one that ends by a panic fails the test that waits for something.
+    tasks: Mutex<JoinSet<()>>,
     pub(crate) shards: Arc<Mutex<Shards>>,
     /// What happens to the owner of files, once armed.
     pub(crate) trouble: Trouble,
@@ -186,7 +188,7 @@ impl House {
             store,
             config: Arc::new(config),
             cancel: CancellationToken::new(),
-            tasks: tokio::task::JoinSet::new(),
+            tasks: Mutex::default(),
             shards: Arc::default(),
             trouble: Trouble::Publish(fault, 0),
             steps_left: Arc::default(),
@@ -229,7 +231,7 @@ impl House {
     pub(crate) fn start_watching(&mut self) {
         let (log, config, cancel) = (self.log.clone(), &self.config, &self.cancel);
         let (config, cancel) = (Arc::clone(config), cancel.clone());
-        self.tasks.spawn(async move {
+        self.tasks.lock().unwrap().spawn(async move {
             let stopped = |partition, error| panic!("feeds of {partition}: {error}");
             ingest::watch::run(log, config, &cancel, stopped).await.unwrap();
         });
@@ -238,9 +240,13 @@ impl House {
     pub(crate) fn start_publishing(&mut self) {
         let (log, cancel) = (self.log.clone(), self.cancel.clone());
         let config = Arc::clone(&self.config);
-        self.tasks.spawn(shards::play(log.clone(), Arc::clone(&self.shards), cancel.clone()));
+        self.tasks.lock().unwrap().spawn(shards::play(
+            log.clone(),
+            Arc::clone(&self.shards),
+            cancel.clone(),
+        ));
         let hook = self.hook();
-        self.tasks.spawn(async move {
+        self.tasks.lock().unwrap().spawn(async move {
             // Killed, it begins again: as another process would, from what is published.
             for on_step in [Some(hook), None] {
                 let config = Config { on_step, ..Config::clone(&config) };
@@ -302,7 +308,8 @@ impl House {
 
     pub(crate) async fn stop(&mut self) {
         self.cancel.cancel();
-        while let Some(ended) = self.tasks.join_next().await {
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap());
+        while let Some(ended) = tasks.join_next().await {
             ended.unwrap();
         }
         self.cancel = CancellationToken::new();
@@ -316,7 +323,14 @@ impl House {
             if is_wanted(&roll) {
                 return roll;
             }
+            self.assert_running();
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn assert_running(&self) {
+        if let Some(ended) = self.tasks.lock().unwrap().try_join_next() {
+            ended.unwrap();
         }
     }
 
@@ -328,9 +342,7 @@ impl House {
             if roll.is_settled(&self.config.feeds).await.unwrap() {
                 return roll;
             }
-            if let Some(ended) = self.tasks.try_join_next() {
-                ended.unwrap();
-            }
+            self.assert_running();
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
