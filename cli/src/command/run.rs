@@ -6,10 +6,12 @@ use std::collections::HashMap;
 use anyhow::{Context, bail};
 use clap::Args;
 use ingest::roll::Roll;
-use schemas::FileId;
+use processors::store::{Store as _, View as _};
 use schemas::arrival::ArrivalState;
 use schemas::file::FileState;
+use schemas::{FileId, Topic};
 use tokio_util::sync::CancellationToken;
+use topic::Log as _;
 
 use super::{Ending, Failure};
 use crate::args::{ConfigFlags, FeedFlags};
@@ -130,11 +132,26 @@ async fn settled(
     }
     loop {
         roll.follow(&ledger.log).await?;
-        if owners.first_stopped().is_some() || roll.is_settled(owners.feeds()).await? {
+        if owners.first_stopped().is_some() {
+            return Ok(());
+        }
+        if roll.is_settled(owners.feeds()).await? && is_applied(ledger).await? {
             return Ok(());
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// Whether every shard has taken all of its events: a store that was lost is made again also where
+/// every file came to its end before.
+async fn is_applied(ledger: &OpenLedger) -> anyhow::Result<bool> {
+    let mut view = ledger.store.view().await?;
+    for row in view.shards().await? {
+        if row.next_offset < ledger.log.end(Topic::Records, row.shard).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Where every object and file stood when a run began.
