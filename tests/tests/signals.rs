@@ -22,17 +22,6 @@ const AHEAD: usize = 3;
 /// file makes, so that mostly there is more to do.
 const BATCHES_MAX: u64 = 100;
 
-/// A site where a run ends by itself, and says so, where the work in hand takes over 5 s to end.
-fn site() -> Site {
-    let site = Site::new();
-    let path = site.path().join("batchless.toml");
-    let text = std::fs::read_to_string(&path).unwrap();
-    // Tables come behind the keys of the whole.
-    let grace = "data = \"data\"\nstop.grace_seconds = 5\n";
-    std::fs::write(&path, text.replace("data = \"data\"\n", grace)).unwrap();
-    site
-}
-
 /// A file that nobody dropped before.
 fn file(number: usize) -> Sent {
     let seed = 9_000 + number as u64;
@@ -103,7 +92,8 @@ fn assert_once(site: &Site, records: u64) {
 /// order, and within 5 s, or its exit code would be another.
 #[test]
 fn told_to_stop_a_hundred_times_nothing_is_done_again() {
-    let site = site();
+    let site = Site::new();
+    site.configure("data = \"data\"\n", "data = \"data\"\nstop.grace_seconds = 5\n");
     let mut dice = Dice::new(7);
     let (mut before, mut in_the_middle) = (0, 0);
     let mut files: Vec<Sent> = (0..AHEAD).map(file).collect();

@@ -78,6 +78,14 @@ impl Site {
         site
     }
 
+    /// Changes its configuration: lines that take the place of one that is there once.
+    pub(crate) fn configure(&self, line: &str, lines: &str) {
+        let path = self.path().join("batchless.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text.matches(line).count(), 1, "{line} in {text}");
+        fs::write(path, text.replace(line, lines)).unwrap();
+    }
+
     /// Its directory.
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()

@@ -21,6 +21,7 @@ mod bad_files;
 mod cuts;
 mod stopped;
 mod signals;
+mod rebuild;
 mod private;
 mod trouble;
 mod memory;
