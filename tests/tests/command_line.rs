@@ -1,6 +1,8 @@
 //! The command line as scripts rely on it: exit codes, what goes to which stream, and the keys of
 //! JSON output, which are a contract.
 
+mod orders;
+
 use std::fs;
 use std::path::Path;
 
@@ -49,7 +51,7 @@ fn the_keys_of_json_output_are_these() {
         (
             "files",
             "file_id feed name state reason size_bytes records published applied rejected reversed \
-             duplicates_recognised totals control_totals",
+             duplicates_recognised totals control_totals work answers resubmits",
         ),
         ("rejects", "file_id index byte_offset line reason field expected found detail"),
         ("verify", "check ok expected found"),
@@ -259,6 +261,13 @@ fn a_card_number_that_is_typed_is_never_repeated() {
         &["rejects", "show", "4111-1111-1111-1111"],
         &["verify", "card:4111111111111111"],
         &["records", "payments.ach", "4111111111111111"],
+        &["reverse", "4111 1111 1111 1111"],
+        &["hold", "4111111111111111"],
+        &["accept", "4111111111111111"],
+        &["replay", "payments.ach", "--execute", "4111111111111111"],
+        &["accounts", "freeze", "card:4111111111111111"],
+        &["accounts", "unfreeze", "--number", "4111111111111111"],
+        &["accounts", "import", "4111111111111111"],
     ] {
         let run = batchless::run(folder.path(), &[arguments, &data].concat());
         assert!(matches!(run.code, Some(1 | 2)), "{arguments:?}: {run:?}");
