@@ -1,5 +1,5 @@
-//! `batchless accounts [show]`: balances, a row for each account and currency; and `accounts freeze |
-//! unfreeze | import`, which set states and never move money.
+//! `batchless accounts [show]`: balances, a row for each account and currency; and
+//! `accounts freeze | unfreeze | import`, which set states and never move money.
 
 mod number;
 mod change;

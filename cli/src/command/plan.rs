@@ -1,9 +1,9 @@
 //! Plan, then execute: what `reverse`, `replay` and `rejects resubmit` have in common.
 //!
 //! A plan says what would be done, and closes with a token: a digest of the action, what was
-//! selected, and every record and amount that it touches. `--execute TOKEN` plans again, and goes on
-//! only where the token is still the same; the command is then published under the token as its id.
-//! Where it is in the file's row already, it is followed, not planned again.
+//! selected, and every record and amount that it touches. `--execute TOKEN` plans again, and goes
+//! on only where the token is still the same; the command is then published under the token as its
+//! id. Where it is in the file's row already, it is followed, not planned again.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
-//! `batchless records FILE [N]`: the records of a file, or one of them end to end: its bytes and the
-//! fields in them, the event, its place on the topic, its outcome and postings, what undid it, and
-//! what it was resubmitted as.
+//! `batchless records FILE [N]`: the records of a file, or one of them end to end: its bytes and
+//! the fields in them, the event, its place on the topic, its outcome and postings, what undid it,
+//! and what it was resubmitted as.
 
 mod bytes;
 

@@ -24,7 +24,8 @@ pub(crate) struct ReplayFlags {
     #[arg(long, value_name = "A..B", group = "selector")]
     records: Option<Span>,
     /// From the record that holds this byte of the content on, or the first one behind it.
-    #[arg(long, value_name = "N", group = "selector", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "N", group = "selector")]
+    #[arg(value_parser = clap::value_parser!(i64).range(0..))]
     from_byte: Option<i64>,
     /// The file's records at these offsets of a partition of `records`, both included.
     #[arg(long, value_name = "PARTITION:FROM..TO", group = "selector")]

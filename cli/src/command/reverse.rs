@@ -25,7 +25,8 @@ pub(crate) struct ReverseFlags {
     #[arg(required = true)]
     files: Vec<String>,
     /// Only this record, by its index from 0.
-    #[arg(long, value_name = "N", conflicts_with = "records", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "N", conflicts_with = "records")]
+    #[arg(value_parser = clap::value_parser!(i64).range(0..))]
     record: Option<i64>,
     /// Only these records, by their indices, both included.
     #[arg(long, value_name = "A..B")]

@@ -2,8 +2,8 @@
 //!
 //! # Format
 //!
-//! Lines of fields with commas between them, in UTF-8; a field may stand in double quotes, which are
-//! doubled within. The first line names the columns, in any order:
+//! Lines of fields with commas between them, in UTF-8; a field may stand in double quotes, which
+//! are doubled within. The first line names the columns, in any order:
 //!
 //! ```text
 //! number,state
@@ -11,14 +11,13 @@
 //! ach:011401533:0072,frozen
 //! ```
 //!
-//! | column | what it holds |
-//! |---|---|
-//! | `number` | the account's number as `accounts show --number` takes it: `card:DIGITS`, `ach:ROUTING:NUMBER` or `merchant:ID`; its masked label is made of it |
-//! | `account` | in its place, the account's id; the label stays as it is |
-//! | `state` | `open` (where it is empty, or there is no such column), `frozen` or `closed` |
+//! - `number`: the account's number as `accounts show --number` takes it (`card:DIGITS`,
+//!   `ach:ROUTING:NUMBER` or `merchant:ID`); its masked label is made of it.
+//! - `account`: in the place of a number, the account's id; the label stays as it is.
+//! - `state`: `open` (where it is empty, or there is no such column), `frozen` or `closed`.
 //!
-//! Every line is checked before anything is published. What stands in a line is never repeated in an
-//! error: it may be a number.
+//! Every line is checked before anything is published. What stands in a line is never repeated in
+//! an error: it may be a number.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read as _};
