@@ -1,4 +1,4 @@
-//! Topic to account state: apply, stores, reconciliation.
+//! Topic to account state: apply, reverse, stores, reconciliation.
 //!
 //! One task owns a shard: it takes the shard's events in rounds, applies each wholly or not at all
 //! in memory, commits state and position together, and publishes what it committed.

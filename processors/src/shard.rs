@@ -87,7 +87,8 @@ pub enum Step {
     Decoded,
     /// A round is applied in memory.
     Applied,
-    /// The store has swapped the shard's row, in a transaction that is not committed yet.
+    /// The store has swapped the shard's row, in a transaction that is not committed yet: the store
+    /// tells it, by the probe that tests give it.
     Swapped,
     /// The round is committed.
     Committed,

@@ -1,7 +1,7 @@
 //! Undoing what was applied, from events to outcomes and balances: pages that read like a ledger,
 //! and laws.
 
-#![expect(clippy::unwrap_used, reason = "a test that can not go on says so")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can not go on says so")]
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use processors::account::AccountName;
 use processors::digest::digest;
@@ -14,7 +15,9 @@ use processors::run::Run;
 use processors::store::conformance::{self, Driver, customer, debit, file, ledger};
 use processors::store::memory::{MemoryStore, MemoryView};
 use processors::store::sqlite::SqliteStore;
-use processors::store::{Commit, Error, Fetched, OutcomeRow, Range, ShardRow, Store, View};
+use processors::store::{
+    Commit, Error, Fetched, OnSwapped, OutcomeRow, Probe, Range, ShardRow, Store, View,
+};
 use processors::verify;
 use proptest::prelude::*;
 use schemas::ledger::Ledger;
@@ -169,6 +172,47 @@ async fn the_suite_catches_a_store_that_is_broken() {
         let found = conformance::all(|| Broken(MemoryStore::new(), fault)).await.unwrap_err();
         assert!(found.starts_with(check), "{fault:?} was found by {found}");
     }
+}
+
+/// The probe is told between swap and commit: what it says then is not in the store yet, and is
+/// there after the commit. With the blind swap, the control, an owner that lost its shard is not
+/// fenced.
+#[tokio::test]
+async fn the_probe_is_told_of_a_swap_and_a_blind_one_fences_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let sqlite =
+        |name: &str, probe| SqliteStore::open_probed(&directory.path().join(name), probe).unwrap();
+    let told = Arc::new(AtomicU32::new(0));
+    let tell = Arc::clone(&told);
+    let on_swapped: OnSwapped = Arc::new(move |shard| {
+        assert_eq!(shard, 0);
+        tell.fetch_add(1, Ordering::Relaxed);
+    });
+    let watching = || Probe { on_swapped: Some(Arc::clone(&on_swapped)), is_swap_blind: false };
+    is_told(&sqlite("1.db", watching()), &told).await;
+    is_told(&MemoryStore::probed(watching()), &told).await;
+    let blind = || Probe { on_swapped: None, is_swap_blind: true };
+    is_not_fenced(&sqlite("2.db", blind())).await;
+    is_not_fenced(&MemoryStore::probed(blind())).await;
+}
+
+async fn is_told<S: Store>(store: &S, told: &AtomicU32) {
+    store.open_ledger(&ledger(2)).await.unwrap();
+    let mut driver = Driver::new(store, 0, 2).await.unwrap();
+    let before = told.load(Ordering::Relaxed);
+    let commit = driver.round(vec![What::Record(debit(file(1), 0, customer(0, 0, 2), 5))]).await;
+    assert_eq!(told.load(Ordering::Relaxed), before + 1);
+    // Repeated after it was committed, nothing is swapped.
+    store.commit(commit.unwrap()).await.unwrap();
+    assert_eq!(told.load(Ordering::Relaxed), before + 1);
+}
+
+async fn is_not_fenced<S: Store>(store: &S) {
+    store.open_ledger(&ledger(2)).await.unwrap();
+    let mut old = Driver::new(store, 0, 2).await.unwrap();
+    let _new = Driver::new(store, 0, 2).await.unwrap();
+    let record = What::Record(debit(file(1), 0, customer(0, 0, 2), 5));
+    old.round(vec![record]).await.unwrap();
 }
 
 async fn digest_of<S: Store>(store: &S) -> Digest {

@@ -430,3 +430,21 @@ fn a_sum_that_would_overflow_rejects_the_record() {
         "#]],
     );
 }
+
+/// The control of the tests that look for doubled records: without the check, one is applied again.
+#[test]
+fn without_the_sequence_check_a_doubled_record_is_applied_again() {
+    let mut page = Page::new();
+    page.settings.checks = Checks::ALL.without_sequence_check();
+    check(
+        page,
+        "1/0 presentment debit 100 USD a
+         1/0 presentment debit 100 USD a
+         1 ends after 1 on 0",
+        expect![[r#"
+            1/0 presentment debit 100 USD a              → applied; a debit 100 = -100; clearing:mc#0 credit 100 = 100
+            1/0 presentment debit 100 USD a              → applied; a debit 100 = -200; clearing:mc#0 credit 100 = 200
+            1 ends after 1 on 0                          → conflict events_differ: expected 1 events, found 2
+        "#]],
+    );
+}
