@@ -38,8 +38,8 @@
 //! | more events came than it says | conflict | `events_differ` |
 //! | else, also when it comes again | segment | |
 //!
-//! An end that comes again, as it does after a replay, answers again: with its own command, and with
-//! what is so by then.
+//! An end that comes again, as it does after a replay, answers again: with its own command, and
+//! with what is so by then.
 //!
 //! | a reversal, when | outcome | reason |
 //! |---|---|---|

@@ -202,8 +202,8 @@ impl Shard {
         Ok(Some(outcome))
     }
 
-    /// Posts the opposite of every leg, the last first, or none where a counter would overflow: then
-    /// the record stays applied, and its outcome says so.
+    /// Posts the opposite of every leg, the last first, or none where a counter would overflow:
+    /// then the record stays applied, and its outcome says so.
     fn undo_one(
         &mut self,
         place: Place,

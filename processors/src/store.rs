@@ -338,7 +338,8 @@ pub(crate) fn other_balance(row: &BalanceRow) -> Error {
     Error::Invariant { what, source: None }
 }
 
-/// What tests that stop a store in the middle pass to its hidden constructor. Nothing a user can set.
+/// What tests that stop a store in the middle pass to its hidden constructor; nothing that a user
+/// can set.
 #[doc(hidden)]
 #[derive(Clone, Default)]
 pub struct Probe {
