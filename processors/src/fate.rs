@@ -21,7 +21,7 @@ pub enum Error {
     Store(#[source] store::Error),
     /// The log.
     #[error("the log failed")]
-    Log(#[source] topic::Error),
+    Log(#[from] topic::Error),
     /// An outcome of ours does not decode, or an answer to a file's owner has no form in its schema.
     #[error("failed to decode an outcome or to encode an answer")]
     Encode(#[from] schemas::codec::Error),

@@ -1,20 +1,31 @@
-//! Verification: what must be so, compared with what the store holds.
+//! Verification: what must be so, compared with what the topics and the store hold.
 //!
-//! The store is read as one view, shard by shard, so that memory grows with the accounts of one
-//! shard and not with the outcomes.
+//! The store is read as one view, shard by shard, beside the shard's partitions of `records` and
+//! `postings`, each once and in order. Memory grows with the accounts of one shard, with the files,
+//! and with one bit a record; never with the outcomes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use schemas::codec::Codec;
+use schemas::codec::{Codec, EventType};
 use schemas::file::File;
-use schemas::outcome::{Leg, Outcome, OutcomeKind};
-use schemas::{Currency, Direction, FileId, Sums};
+use schemas::outcome::{Outcome, OutcomeKind};
+use schemas::{FileId, RecordRejected, Topic};
+use topic::Log;
 
-use crate::account::{Account, AccountName};
 use crate::fate::Error;
-use crate::outcome::NO_CURRENCY;
 use crate::run::Run;
-use crate::store::View;
+use crate::store::{ShardRow, View};
+
+mod cursor;
+mod file;
+mod pass;
+mod walk;
+
+pub use file::file;
+pub use walk::postings;
+
+use cursor::{Earlier, Events, Published};
+use pass::{Findings, Pass};
 
 /// Rows read at once.
 const PAGE: usize = 4_096;
@@ -22,7 +33,7 @@ const PAGE: usize = 4_096;
 /// One thing that must be so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// What was checked.
+    /// What was checked, after the number of the guarantee that it belongs to.
     pub name: String,
     /// True where it is so.
     pub ok: bool,
@@ -39,16 +50,60 @@ impl Check {
     }
 }
 
-/// Checks the whole store: that balances sum to zero per currency, and for each shard that its
-/// outcomes are dense, that their legs sum to zero, that they give the stored balances, and that
-/// each file's counts are those of its outcomes.
+/// What is known of files, read before the view was taken, so that the store is never behind it.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Every file by its newest row.
+    pub files: &'a BTreeMap<FileId, File>,
+    /// The files that were refused.
+    pub refused: &'a BTreeSet<FileId>,
+    /// The end of each partition of `records` before `files` was read: an event below it is of a
+    /// file that has a row.
+    pub ends: &'a [i64],
+}
+
+/// Checks what the store says of itself; see [`ledger`] for the names.
 ///
 /// # Errors
 ///
 /// Where the store can't be read, or an outcome doesn't decode.
 pub async fn store<V: View>(view: &mut V) -> Result<Vec<Check>, Error> {
-    let mut checks = Vec::new();
-    let mut sums: BTreeMap<(Currency, i32), i128> = BTreeMap::new();
+    let none: Option<(&topic::memory::MemoryLog, Known<'_>)> = None;
+    check(none, view).await
+}
+
+/// Checks the whole ledger: the store, `records`, `rejects` and `postings` against each other and
+/// against the rows of files. One line a check, over all shards, which names the first departure.
+///
+/// # Errors
+///
+/// Where the log or the store can't be read, or what is in them doesn't decode.
+pub async fn ledger<L: Log, V: View>(
+    log: &L,
+    view: &mut V,
+    known: Known<'_>,
+) -> Result<Vec<Check>, Error> {
+    check(Some((log, known)), view).await
+}
+
+async fn check<L: Log, V: View>(
+    topics: Option<(&L, Known<'_>)>,
+    view: &mut V,
+) -> Result<Vec<Check>, Error> {
+    let mut findings = Findings::new(topics.map(|(_, known)| known));
+    let mut runs = runs_by_shard(view).await?;
+    for row in view.shards().await.map_err(Error::Store)? {
+        let log = topics.map(|(log, _)| log);
+        let runs = runs.remove(&row.shard).unwrap_or_default();
+        shard(log, view, row, runs, &mut findings).await?;
+    }
+    if let Some((log, _)) = topics {
+        rejects(log, &mut findings).await?;
+    }
+    Ok(findings.into_checks())
+}
+
+async fn runs_by_shard<V: View>(view: &mut V) -> Result<HashMap<u32, Vec<Run>>, Error> {
     let mut runs: HashMap<u32, Vec<Run>> = HashMap::new();
     let mut after = None;
     loop {
@@ -59,290 +114,78 @@ pub async fn store<V: View>(view: &mut V) -> Result<Vec<Check>, Error> {
             runs.entry(shard).or_default().push(run);
         }
         if is_last {
+            return Ok(runs);
+        }
+    }
+}
+
+/// One shard: its outcomes in order, each beside its event and beside what was published of it.
+async fn shard<L: Log, V: View>(
+    log: Option<&L>,
+    view: &mut V,
+    row: ShardRow,
+    runs: Vec<Run>,
+    findings: &mut Findings<'_>,
+) -> Result<(), Error> {
+    let codec = Codec::built_in();
+    let mut events = log.map(|log| Events::new(log, row));
+    let mut published = log.map(|log| Published::new(log, row));
+    let mut earlier = Earlier::default();
+    let mut pass = Pass::new(row.shard);
+    loop {
+        let page = view.outcomes(row.shard, pass.next_number, PAGE).await.map_err(Error::Store)?;
+        for stored in &page {
+            let outcome: Outcome = codec.decode(&stored.body)?;
+            pass.number(stored.number, findings);
+            if let Some(published) = &mut published {
+                published.compare(stored, findings).await?;
+            }
+            if let Some(events) = &mut events {
+                events.compare(&outcome, findings).await?;
+            }
+            if outcome.kind == OutcomeKind::REVERSED {
+                let undone = outcome.number_reversed.unwrap_or(-1);
+                let undone = earlier.outcome(view, row.shard, undone, stored.number).await?;
+                pass.undo(&outcome, undone.as_ref(), findings);
+            }
+            pass.add(&outcome, findings);
+        }
+        if page.len() < PAGE {
             break;
         }
     }
-    for row in view.shards().await.map_err(Error::Store)? {
-        let derived = derive(view, row.shard).await?;
-        let name = |what: &str| format!("shard {}: {what}", row.shard);
-        checks.push(Check::of(
-            name("outcomes are dense"),
-            format!("0 to {}", row.next_number),
-            match derived.first_hole {
-                None => format!("0 to {}", derived.next_number),
-                Some(hole) => format!("{hole} is missing"),
-            },
-        ));
-        checks.push(Check::of(
-            name("the legs of every outcome sum to zero"),
-            "none that does not",
-            describe(derived.unbalanced, "outcome"),
-        ));
-        let wrong = compare_balances(view, row.shard, &derived.accounts, &mut sums).await?;
-        checks.push(Check::of(
-            name("balances are those of the postings"),
-            "none that differs",
-            wrong.map_or_else(|| "none that differs".to_owned(), |name| format!("{name} differs")),
-        ));
-        let of_shard = runs.remove(&row.shard).unwrap_or_default();
-        let differs = of_shard.iter().find(|run| derived.files.get(&run.file) != Some(&count(run)));
-        let is_counted = derived.files.len() == of_shard.len();
-        checks.push(Check::of(
-            name("files have the counts of their outcomes"),
-            "none that differs",
-            match differs {
-                Some(run) => format!("file {} differs", run.file),
-                None if !is_counted => "a file has no row".to_owned(),
-                None => "none that differs".to_owned(),
-            },
-        ));
+    if let Some(published) = published {
+        published.end(findings).await?;
     }
-    for ((currency, exponent), sum) in sums {
-        let name = format!("all balances in {currency} with {exponent} decimals sum to zero");
-        checks.push(Check::of(name, 0, sum));
+    if let Some(events) = events {
+        events.end(findings).await?;
     }
-    Ok(checks)
-}
-
-fn describe(found: Option<i64>, what: &str) -> String {
-    found.map_or_else(|| "none that does not".to_owned(), |number| format!("{what} {number}"))
-}
-
-/// What a shard's outcomes say, taken together.
-#[derive(Default)]
-struct Derived {
-    next_number: i64,
-    first_hole: Option<i64>,
-    unbalanced: Option<i64>,
-    accounts: HashMap<String, BTreeMap<(Currency, i32), Counters>>,
-    files: HashMap<FileId, Counts>,
-}
-
-/// Debits, credits, version, last number.
-type Counters = (i64, i64, i64, i64);
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Counts {
-    next_sequence: i64,
-    applied: i64,
-    rejected: i64,
-    duplicates: i64,
-    applied_sums: Sums,
-    rejected_sums: Sums,
-}
-
-fn count(run: &Run) -> Counts {
-    Counts {
-        next_sequence: run.next_sequence,
-        applied: run.applied,
-        rejected: run.rejected,
-        duplicates: run.duplicates,
-        applied_sums: run.applied_sums.clone(),
-        rejected_sums: run.rejected_sums.clone(),
-    }
-}
-
-async fn derive<V: View>(view: &mut V, shard: u32) -> Result<Derived, Error> {
-    let codec = Codec::built_in();
-    let mut derived = Derived::default();
+    let mut after = None;
     loop {
-        let from = derived.next_number;
-        let page = view.outcomes(shard, from, PAGE).await.map_err(Error::Store)?;
-        for row in &page {
-            if row.number != derived.next_number {
-                derived.first_hole.get_or_insert(derived.next_number);
-            }
-            derived.next_number = row.number.saturating_add(1);
-            derived.add(&codec.decode(&row.body)?);
-        }
-        if page.len() < PAGE {
-            return Ok(derived);
-        }
-    }
-}
-
-impl Derived {
-    fn add(&mut self, outcome: &Outcome) {
-        if !sums_to_zero(&outcome.legs) {
-            self.unbalanced.get_or_insert(outcome.number);
-        }
-        for leg in &outcome.legs {
-            let balances = self.accounts.entry(leg.account.clone()).or_default();
-            if leg.currency.as_str() == NO_CURRENCY && leg.direction == Direction::NONE {
-                continue;
-            }
-            let counters = balances.entry((leg.currency, leg.exponent)).or_insert((0, 0, 0, 0));
-            if leg.direction == Direction::DEBIT {
-                counters.0 = counters.0.saturating_add(leg.amount_minor);
-            } else {
-                counters.1 = counters.1.saturating_add(leg.amount_minor);
-            }
-            counters.2 = counters.2.saturating_add(1);
-            counters.3 = outcome.number;
-        }
-        let Some(file) = outcome.file_id else { return };
-        let counts = self.files.entry(file).or_default();
-        // Only a record has a sequence: the rejected end of a segment takes none.
-        let is_record = outcome.sequence.is_some();
-        let (count, sums) = match &outcome.kind {
-            kind if *kind == OutcomeKind::APPLIED => {
-                (&mut counts.applied, &mut counts.applied_sums)
-            }
-            kind if *kind == OutcomeKind::REJECTED && is_record => {
-                (&mut counts.rejected, &mut counts.rejected_sums)
-            }
-            kind => {
-                if *kind == OutcomeKind::DUPLICATE {
-                    counts.duplicates = counts.duplicates.saturating_add(1);
-                }
-                return;
-            }
-        };
-        *count = count.saturating_add(1);
-        counts.next_sequence = counts.next_sequence.saturating_add(1);
-        if let Some(currency) = outcome.currency {
-            // A sum that doesn't fit stays as it is, as it does where it is kept.
-            let (direction, exponent) = (&outcome.direction, outcome.exponent);
-            let _ = sums.add(direction, currency, exponent, outcome.amount_minor);
-        }
-    }
-}
-
-fn sums_to_zero(legs: &[Leg]) -> bool {
-    let mut sums: BTreeMap<(Currency, i32), i128> = BTreeMap::new();
-    for leg in legs {
-        let sum = sums.entry((leg.currency, leg.exponent)).or_default();
-        let amount = i128::from(leg.amount_minor);
-        *sum = if leg.direction == Direction::DEBIT {
-            sum.saturating_sub(amount)
-        } else {
-            sum.saturating_add(amount)
-        };
-    }
-    sums.values().all(|sum| *sum == 0)
-}
-
-/// The first account of a shard whose balances are not those derived; adds all of them to `sums`.
-async fn compare_balances<V: View>(
-    view: &mut V,
-    shard: u32,
-    derived: &HashMap<String, BTreeMap<(Currency, i32), Counters>>,
-    sums: &mut BTreeMap<(Currency, i32), i128>,
-) -> Result<Option<String>, Error> {
-    let mut wrong = None;
-    let (mut after, mut accounts) = (None, 0_usize);
-    loop {
-        let page = view.accounts(shard, after.take(), PAGE).await.map_err(Error::Store)?;
-        for account in &page {
-            accounts = accounts.saturating_add(1);
-            let mut stored = BTreeMap::new();
-            for balance in &account.balances {
-                let unit = (balance.currency, balance.exponent);
-                let sum = sums.entry(unit).or_default();
-                *sum = sum.saturating_add(balance.minor());
-                let (debits, credits) = (balance.debits_minor, balance.credits_minor);
-                stored.insert(unit, (debits, credits, balance.version, balance.last_number));
-            }
-            if derived.get(&account.name.to_string()) != Some(&stored) && wrong.is_none() {
-                wrong = Some(account.name.to_string());
-            }
-        }
+        let page = view.accounts(row.shard, after.take(), PAGE).await.map_err(Error::Store)?;
+        page.iter().for_each(|account| pass.account(account, findings));
         match page.last() {
             Some(last) if page.len() == PAGE => after = Some(last.name.clone()),
             _ => break,
         }
     }
-    if accounts < derived.len() {
-        wrong.get_or_insert_with(|| "an account that is missing".to_owned());
-    }
-    Ok(wrong)
+    pass.end(row, &runs, findings);
+    Ok(())
 }
 
-/// Checks one published file: that each record is either applied or rejected on its shard (G1), and
-/// that what was published is what was applied and rejected, per currency and direction (G4).
-///
-/// # Errors
-///
-/// Where the store can't be read.
-pub async fn file<V: View>(view: &mut V, file: &File) -> Result<Vec<Check>, Error> {
-    let id = file.file_id;
-    let mut checks = Vec::new();
-    let (mut counted, mut sums) = (0_i64, Sums::new());
-    let runs = view.runs_of(id).await.map_err(Error::Store)?;
-    for (shard, run) in &runs {
-        let at = usize::try_from(*shard).unwrap_or(usize::MAX);
-        let published = file.checkpoint.sequences.get(at).copied().unwrap_or_default();
-        let done = run.applied.saturating_add(run.rejected);
-        counted = counted.saturating_add(done);
-        let name = format!("file {id}: events on shard {shard} are applied or rejected");
-        checks.push(Check::of(name, published, done));
-        if sums.merge(&run.applied_sums).and_then(|()| sums.merge(&run.rejected_sums)).is_err() {
-            let name = format!("file {id}: sums fit in 64 bits");
-            checks.push(Check::of(name, "they fit", "they do not"));
-        }
-    }
-    let name = format!("file {id}: records published are applied or rejected");
-    checks.push(Check::of(name, file.checkpoint.published, counted));
-    let published = &file.checkpoint.sums;
-    checks.extend(compare_sums(id, published, &sums));
-    Ok(checks)
-}
-
-fn compare_sums(file: FileId, published: &Sums, done: &Sums) -> Vec<Check> {
-    let mut units: BTreeMap<(Currency, i32), [i64; 4]> = BTreeMap::new();
-    for sum in published.iter() {
-        let [debits, credits, ..] = units.entry((sum.currency, sum.exponent)).or_default();
-        (*debits, *credits) = (sum.debits_minor, sum.credits_minor);
-    }
-    for sum in done.iter() {
-        let [.., debits, credits] = units.entry((sum.currency, sum.exponent)).or_default();
-        (*debits, *credits) = (sum.debits_minor, sum.credits_minor);
-    }
-    let mut checks = Vec::new();
-    for ((currency, _), [debits, credits, debits_done, credits_done]) in units {
-        for (side, published, done) in
-            [("debits", debits, debits_done), ("credits", credits, credits_done)]
-        {
-            let name = format!("file {file}: {side} in {currency}, published and applied");
-            checks.push(Check::of(name, published, done));
-        }
-    }
-    checks
-}
-
-/// The postings of an account, newest first, at most `max` outcomes: walked back from each balance
-/// by the number before.
-///
-/// # Errors
-///
-/// Where the store can't be read, or an outcome doesn't decode.
-pub async fn postings<V: View>(
-    view: &mut V,
-    shard: u32,
-    account: &Account,
-    max: usize,
-) -> Result<Vec<Outcome>, Error> {
+async fn rejects<L: Log>(log: &L, findings: &mut Findings<'_>) -> Result<(), Error> {
     let codec = Codec::built_in();
-    let mut next: Vec<Option<i64>> =
-        account.balances.iter().map(|balance| Some(balance.last_number)).collect();
-    let units: Vec<_> = account.balances.iter().map(|b| (b.currency, b.exponent)).collect();
-    let name = AccountName::to_string(&account.name);
-    let mut found: Vec<Outcome> = Vec::new();
-    while found.len() < max {
-        let Some(newest) = next.iter().flatten().max().copied() else { break };
-        let page = view.outcomes(shard, newest, 1).await.map_err(Error::Store)?;
-        let Some(row) = page.first().filter(|row| row.number == newest) else { break };
-        let outcome: Outcome = codec.decode(&row.body)?;
-        for (number, unit) in next.iter_mut().zip(&units) {
-            if *number == Some(newest) {
-                let of_balance =
-                    |leg: &&Leg| leg.account == name && (leg.currency, leg.exponent) == *unit;
-                // The first of an outcome's legs on a balance names the outcome before.
-                let first = outcome.legs.iter().find(of_balance);
-                *number = first.and_then(|leg| leg.previous_number);
+    for partition in 0..log.partitions(Topic::Rejects) {
+        let take = |message: topic::Received| -> Result<(), Error> {
+            let Some(value) = &message.value else { return Ok(()) };
+            if codec.event_type(value)? == EventType::RecordRejected {
+                let rejected: RecordRejected = codec.decode(value)?;
+                let is_replayed = message.headers.iter().any(|header| header.name == "replayed");
+                findings.reject(rejected.file_id, rejected.index, is_replayed);
             }
-        }
-        found.push(outcome);
+            Ok(())
+        };
+        topic::read_all(log, Topic::Rejects, partition, 0, take).await?;
     }
-    Ok(found)
+    Ok(())
 }

@@ -38,7 +38,7 @@ pub(crate) fn ops(seed: u64, count: usize) -> Vec<Op> {
 
 #[derive(Clone, Debug)]
 enum Said {
-    Record(ClearingRecord),
+    Record(Box<ClearingRecord>),
     Closed(SegmentClosed),
     Changed(AccountChanged),
     Reversal(Reversal),
@@ -153,12 +153,12 @@ impl Stream {
         };
         let (is_rare, id) = (amount.is_multiple_of(4), CommandId([what % 8 + amount % 4; 16]));
         match (what % 24, earlier) {
-            (0, Some(earlier)) => Said::Record(earlier),
+            (0, Some(earlier)) => Said::Record(Box::new(earlier)),
             (1, Some(mut earlier)) => {
                 earlier.amount_minor += 1;
-                Said::Record(earlier)
+                Said::Record(Box::new(earlier))
             }
-            (2, _) => Said::Record(fresh(next + 1)),
+            (2, _) => Said::Record(Box::new(fresh(next + 1))),
             (3, _) => Said::Changed(changed(account, Some(AccountState::FROZEN), None)),
             (4 | 5, _) => Said::Changed(changed(account, Some(AccountState::OPEN), None)),
             (6, _) => Said::Changed(changed(account, None, Some("****0099"))),
@@ -173,7 +173,7 @@ impl Stream {
                 reason: "test".to_owned(),
                 answer_to: 1,
             }),
-            _ => Said::Record(fresh(next)),
+            _ => Said::Record(Box::new(fresh(next))),
         }
     }
 
@@ -200,7 +200,7 @@ impl Stream {
                 let is_credit = record.direction == Direction::CREDIT;
                 let credit_minor = record.amount_minor * if is_credit { 1 } else { -1 };
                 let index = record.index;
-                known.taken.push(record);
+                known.taken.push(*record);
                 if !self.frozen.contains(&account) {
                     let is_reversed = false;
                     known.applied.push(Applied { index, account, credit_minor, is_reversed });
@@ -275,7 +275,7 @@ fn set(shard: u32, said: &Said) -> MessageSet {
         }
     }
     match said {
-        Said::Record(record) => encode(shard, record),
+        Said::Record(record) => encode(shard, record.as_ref()),
         Said::Closed(closed) => encode(shard, closed),
         Said::Changed(changed) => encode(shard, changed),
         Said::Reversal(reversal) => encode(shard, reversal),
