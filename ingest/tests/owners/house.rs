@@ -315,10 +315,10 @@ impl House {
         self.cancel = CancellationToken::new();
     }
 
-    /// Waits until the roll is as wanted.
+    /// Waits until the roll is as wanted, at most ten minutes of the paused clock.
     pub(crate) async fn until(&self, is_wanted: impl Fn(&Roll) -> bool) -> Roll {
         let mut roll = Roll::new(&self.log);
-        loop {
+        for _ in 0..30_000 {
             roll.follow(&self.log).await.unwrap();
             if is_wanted(&roll) {
                 return roll;
@@ -326,6 +326,8 @@ impl House {
             self.assert_running();
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        let files = roll.files.values().map(|file| (&file.object, &file.state, &file.reason));
+        panic!("{:?}: it does not come: {:?}", self.trouble, files.collect::<Vec<_>>());
     }
 
     fn assert_running(&self) {
