@@ -22,6 +22,7 @@ mod cuts;
 mod stopped;
 mod signals;
 mod rebuild;
+mod operator;
 mod private;
 mod trouble;
 mod memory;

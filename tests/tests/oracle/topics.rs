@@ -5,6 +5,8 @@ use rusqlite::Connection;
 /// What one publish put into one partition.
 #[derive(Debug)]
 pub(crate) struct Batch {
+    /// Its number among all batches, in the order in which they were published.
+    pub(crate) id: i64,
     /// The topic, without a prefix.
     pub(crate) topic: String,
     /// The partition.
@@ -32,7 +34,7 @@ pub(crate) struct Message<'a> {
 pub(crate) fn each_batch(log: &Connection, topic: Option<&str>, mut each: impl FnMut(&Batch)) {
     let mut query = log
         .prepare(
-            "SELECT topic, partition, base, size, body FROM batches JOIN partitions USING (place)
+            "SELECT topic, partition, base, size, body, id FROM batches JOIN partitions USING (place)
              WHERE ?1 IS NULL OR topic = ?1 ORDER BY place, base",
         )
         .unwrap();
@@ -41,6 +43,7 @@ pub(crate) fn each_batch(log: &Connection, topic: Option<&str>, mut each: impl F
         let (size, packed): (i64, Vec<u8>) = (row.get(3).unwrap(), row.get(4).unwrap());
         let size = usize::try_from(size).unwrap();
         each(&Batch {
+            id: row.get(5).unwrap(),
             topic: row.get(0).unwrap(),
             partition: row.get(1).unwrap(),
             base: row.get(2).unwrap(),
