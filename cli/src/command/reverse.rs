@@ -1,14 +1,17 @@
 //! `batchless reverse FILE...`: undoes what was applied of a record, a range, a file or a list of
 //! files. Plan, then execute.
 
+use std::io::Write as _;
+
 use anyhow::bail;
 use clap::Args;
 use processors::reversal::Reversal;
 use processors::run::Run;
 use processors::store::{Range, Store as _, View as _};
+use schemas::FileId;
 use schemas::codec::Codec;
 use schemas::command::Action;
-use schemas::file::{File, FileState};
+use schemas::file::{File, FileState, Segment};
 use schemas::outcome::{Outcome, OutcomeKind, Owner};
 
 use super::books::{Books, BooksFlags, block_on_work};
@@ -69,7 +72,29 @@ async fn make(books: &Books, files: &[File], span: Option<Span>) -> anyhow::Resu
         }
         drafts.push(draft);
     }
+    if span.is_none() {
+        tell_of_resubmitted(books, files).await?;
+    }
     Ok(Plan::new(Action::REVERSE, drafts))
+}
+
+/// Says which records of these files were resubmitted and are applied: they are files of their own,
+/// and stay as they are unless they are named too.
+async fn tell_of_resubmitted(books: &Books, files: &[File]) -> anyhow::Result<()> {
+    let is_named = |id: &FileId| files.iter().any(|file| file.file_id == *id);
+    for row in books.roll().await?.files.values() {
+        let Some(of) = row.resubmits.as_ref().filter(|of| is_named(&of.file_id)) else { continue };
+        let stands = |it: &Segment| it.applied > it.reversed;
+        if !is_named(&row.file_id) && row.segments.iter().any(stands) {
+            let (name, index, file_id) = (&row.object, of.index, row.file_id);
+            writeln!(
+                std::io::stderr(),
+                "record {index} of {name} was resubmitted and is applied as file {file_id}; name \
+                 it too to undo it"
+            )?;
+        }
+    }
+    Ok(())
 }
 
 fn can_be_undone(file: &File) -> anyhow::Result<()> {

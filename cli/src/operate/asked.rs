@@ -7,7 +7,7 @@ use crate::output::masked;
 /// Who asks, and why.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Asked {
-    /// Why; kept in the file's row with the answer.
+    /// Why; published and kept with what it is about.
     #[arg(long, value_name = "TEXT", default_value = "no reason given")]
     why: String,
     /// Who asks [default: the user of the environment]

@@ -255,6 +255,11 @@ fn a_frozen_account_rejects_and_what_it_rejected_is_resubmitted() {
     let attempts = way["resubmissions"].as_array().unwrap();
     assert_eq!(attempts.len(), 2, "{way}");
     assert_eq!((&attempts[0]["rejected"], &attempts[1]["applied"]), (&1.into(), &1.into()));
+    // Undoing the file leaves them, and says so.
+    let plan = ask(&site, &["reverse", &file]);
+    assert_eq!(plan.code, Some(0), "{plan:?}");
+    let applied = rejects.len();
+    assert_eq!(plan.stderr.matches("was resubmitted and is applied").count(), applied, "{plan:?}");
     let rows = site.list("files");
     let tries: Vec<&Value> = rows.iter().filter(|row| row["resubmits"].is_object()).collect();
     assert_eq!(tries.len(), rejects.len() + 1);
