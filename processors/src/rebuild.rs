@@ -4,6 +4,7 @@
 //! that lost commits in a failover, is an earlier state of the same ledger; it is proved to be one
 //! and led forward, in rounds of ordinary commits, so that it may end anywhere and goes on there.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,8 +30,9 @@ const READ_BYTES_MAX: usize = 1 << 20;
 /// the store take what it lacks. `published` is the last number there; the row is the store's, and
 /// what it is afterwards is returned.
 ///
-/// The proof is the last outcome that both have: it states counters, versions and numbers that any
-/// difference before it would have changed.
+/// The proof is the last outcome that both have, byte for byte: its number, its event's offset, and
+/// the counters, versions and numbers of its balances. What is adopted then must go on from the
+/// balances and sequences that the store has.
 pub(crate) async fn forward<L: Log, S: Store>(
     setup: &Setup<'_, L>,
     store: &S,
@@ -40,7 +42,7 @@ pub(crate) async fn forward<L: Log, S: Store>(
     step: impl Fn(Step),
 ) -> Result<ShardRow, End> {
     let Some(published) = published else { return Ok(row) };
-    let mut postings = Postings { setup, from: 0, end: 0 };
+    let mut postings = Postings { setup, from: 0, end: 0, page: VecDeque::new() };
     postings.end = postings.end().await?;
     let last_common = row.next_number.saturating_sub(1).min(published);
     if 0 <= last_common {
@@ -150,6 +152,8 @@ struct Postings<'a, L> {
     /// The offset behind what was read last.
     from: i64,
     end: i64,
+    /// What was read and not asked for yet.
+    page: VecDeque<Received>,
 }
 
 impl<L: Log> Postings<'_, L> {
@@ -199,19 +203,20 @@ impl<L: Log> Postings<'_, L> {
 
     /// At most `max` outcomes from this number on, at least one.
     async fn next(&mut self, number: i64, max: usize) -> Result<Vec<Received>, End> {
-        let mut page = self.read(self.from, READ_BYTES_MAX).await?;
-        page.truncate(max);
-        for (message, expected) in page.iter().zip(number..) {
+        let shard = self.setup.shard;
+        let lost = |number| End::Stop(Error::OutcomeLost { shard, number });
+        if self.page.is_empty() {
+            self.page = self.read(self.from, READ_BYTES_MAX).await?.into();
+            let last = self.page.back().ok_or_else(|| lost(number))?;
+            self.from = last.offset.saturating_add(1);
+        }
+        let some: Vec<_> = self.page.drain(..max.min(self.page.len())).collect();
+        for (message, expected) in some.iter().zip(number..) {
             if self.number(message)? != expected {
-                let (shard, number) = (self.setup.shard, expected);
-                return Err(End::Stop(Error::OutcomeLost { shard, number }));
+                return Err(lost(expected));
             }
         }
-        let Some(last) = page.last() else {
-            return Err(End::Stop(Error::OutcomeLost { shard: self.setup.shard, number }));
-        };
-        self.from = last.offset.saturating_add(1);
-        Ok(page)
+        Ok(some)
     }
 
     fn number(&self, message: &Received) -> Result<i64, End> {

@@ -271,6 +271,8 @@ pub(crate) struct Running {
     steps: mpsc::UnboundedReceiver<(u32, Option<Step>)>,
     /// The shards that stopped.
     pub(crate) stopped: Vec<u32>,
+    /// The shards whose store was led forward.
+    pub(crate) rebuilt: Vec<u32>,
 }
 
 impl Running {
@@ -294,14 +296,16 @@ impl Running {
         let cancel = CancellationToken::new();
         let mut task = JoinSet::new();
         task.spawn(processors::run(log.clone(), store.clone(), config, cancel.clone()));
-        Self { task, cancel, steps, stopped: Vec::new() }
+        Self { task, cancel, steps, stopped: Vec::new(), rebuilt: Vec::new() }
     }
 
     /// Waits for the next step of a shard, or that one stops.
     async fn step(&mut self) -> (u32, Option<Step>) {
         let (shard, step) = self.steps.recv().await.unwrap();
-        if step.is_none() {
-            self.stopped.push(shard);
+        match step {
+            None => self.stopped.push(shard),
+            Some(Step::Rebuilt) => self.rebuilt.push(shard),
+            Some(_) => (),
         }
         (shard, step)
     }
