@@ -4,6 +4,8 @@
 //! up in 128 bits. What it knows is what the rule books say; it is slow, and small enough to be
 //! checked by eye.
 
+pub(crate) mod audit;
+pub(crate) mod avro;
 pub(crate) mod books;
 pub(crate) mod ipm;
 pub(crate) mod nacha;
@@ -11,10 +13,10 @@ pub(crate) mod topics;
 
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
-use self::books::Books;
+use self::books::{Books, Direction};
 
 /// What the oracle found in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,10 +27,27 @@ pub(crate) struct Reading {
     pub(crate) bad: Vec<u64>,
     /// What the others do to accounts.
     pub(crate) books: Books,
+    /// The same by record: what each posts, where it posts anything.
+    pub(crate) effects: BTreeMap<u64, Effect>,
     /// The numbers of accounts and cards as they stand in the file, of bad records too.
     pub(crate) numbers: BTreeSet<String>,
     /// The file's own totals, each beside what was counted.
     pub(crate) controls: Vec<Control>,
+}
+
+/// What one record does to one account; its opposite is done to the clearing house.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Effect {
+    /// The customer's account by its number in clear, or the kind of house account.
+    pub(crate) account: String,
+    /// Whether it is a house account.
+    pub(crate) is_house: bool,
+    /// What is done to it.
+    pub(crate) direction: Direction,
+    /// In which currency.
+    pub(crate) currency: String,
+    /// How much, in minor units.
+    pub(crate) amount: i128,
 }
 
 /// A total that a file states about itself.
@@ -47,6 +66,32 @@ impl Reading {
     pub(crate) fn balances(&self) -> bool {
         let agree = |control: &Control| control.stated == Some(control.counted);
         !self.controls.is_empty() && self.controls.iter().all(agree)
+    }
+
+    fn post(&mut self, i: u64, account: &str, side: Direction, currency: &str, amount: i128) {
+        self.books.post(account, side, currency, amount);
+        self.keep(i, account, false, side, currency, amount);
+    }
+
+    fn post_house(&mut self, i: u64, house: &str, side: Direction, currency: &str, amount: i128) {
+        self.books.post_house(house, side, currency, amount);
+        self.keep(i, house, true, side, currency, amount);
+    }
+
+    fn keep(
+        &mut self,
+        index: u64,
+        account: &str,
+        is_house: bool,
+        direction: Direction,
+        currency: &str,
+        amount: i128,
+    ) {
+        if amount != 0 {
+            let (account, currency) = (account.to_owned(), currency.to_owned());
+            let effect = Effect { account, is_house, direction, currency, amount };
+            self.effects.insert(index, effect);
+        }
     }
 
     fn name(&mut self, number: &str) {

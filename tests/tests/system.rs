@@ -26,3 +26,4 @@ mod operator;
 mod private;
 mod trouble;
 mod memory;
+mod crash;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::Sha256;
 
 /// What a record does to the account that it names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Direction {
     /// Takes from it.
     Debit,

@@ -145,11 +145,11 @@ fn post(message: &Message, reversal: &str, reading: &mut Reading) -> Option<()> 
     let (_, letters) = CURRENCIES.iter().find(|(code, _)| *code == currency)?;
     // A fee is between institutions, whatever card is named with it.
     if fee {
-        reading.books.post_house("fees", direction, letters, amount);
+        reading.post_house(reading.records, "fees", direction, letters, amount);
         return Some(());
     }
     number(text(2))?;
-    reading.books.post(&format!("card:{}", text(2)), direction, letters, amount);
+    reading.post(reading.records, &format!("card:{}", text(2)), direction, letters, amount);
     Some(())
 }
 

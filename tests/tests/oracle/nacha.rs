@@ -123,18 +123,18 @@ fn close(header: &str, entry: &[String], batch: &mut Totals, reading: &mut Readi
         return;
     }
     if class == "ADV" {
-        reading.books.post_house("settlement", direction, "USD", amount);
+        reading.post_house(index, "settlement", direction, "USD", amount);
         return;
     }
     // A return bears the account at the bank that it comes from, which is none of ours; only a
     // dishonored one, R61 to R70, is back at the account's own bank.
     let reason = returned.map_or("", |line| columns(line, 4, 6));
     if returned.is_some() && !("R61"..="R70").contains(&reason) {
-        reading.books.post_house("returns", direction, "USD", amount);
+        reading.post_house(index, "returns", direction, "USD", amount);
         return;
     }
     let account = format!("ach:{}:{}", columns(line, 4, 12), account(header, line));
-    reading.books.post(&account, direction, "USD", amount);
+    reading.post(index, &account, direction, "USD", amount);
 }
 
 fn amount<'a>(header: &str, line: &'a str) -> &'a str {
