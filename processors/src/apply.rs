@@ -38,8 +38,10 @@
 //! | more events came than it says | conflict | `events_differ` |
 //! | else, also when it comes again | segment | |
 //!
-//! An end that comes again, as it does after a replay, answers again: with its own command, and
-//! with what is so by then.
+//! A *segment* answers the file's owner. An end that comes again, as it does after a replay, answers
+//! again: with its own command, and with what is so by then. Where a command says it, it also
+//! answers when it is refused, as not complete, so that the command ends; where the file ends by
+//! itself, its owner waits for what is missing.
 //!
 //! | a reversal, when | outcome | reason |
 //! |---|---|---|
@@ -67,6 +69,7 @@
 
 use std::collections::HashMap;
 
+use schemas::file::Segment;
 use schemas::outcome::{AccountState, Leg, Outcome, OutcomeKind};
 use schemas::record::{AccountChanged, SegmentClosed};
 use schemas::{Currency, Direction, FileId};
@@ -372,22 +375,27 @@ impl Shard {
     }
 
     fn apply_end(&mut self, place: Place, closed: &SegmentClosed) -> Result<Outcome, Error> {
-        if u32::try_from(closed.shard) != Ok(self.id) {
-            let why = || format!("expected shard {}, found {}", self.id, closed.shard);
-            let why = Some(reason("wrong_shard", why));
-            return Ok(outcome::of_segment(place, closed, OutcomeKind::REJECTED, why, None));
-        }
         let file = &closed.file_id;
         let run = self.runs.get(file).ok_or_else(|| not_loaded("the file"))?;
         let (came, said) = (run.next_sequence, closed.events);
         let is_cancelled = run.is_cancelled() || !closed.complete;
-        let why = || Some(reason_of_events(came, said));
-        if !is_cancelled && came < said {
-            self.runs.block(file);
-            return Ok(outcome::of_segment(place, closed, OutcomeKind::GAP, why(), None));
-        }
-        if !is_cancelled && said < came {
-            return Ok(outcome::of_segment(place, closed, OutcomeKind::CONFLICT, why(), None));
+        let refused = if u32::try_from(closed.shard) != Ok(self.id) {
+            let why = || format!("expected shard {}, found {}", self.id, closed.shard);
+            Some((OutcomeKind::REJECTED, reason("wrong_shard", why)))
+        } else if !is_cancelled && came != said {
+            let kind = if came < said { OutcomeKind::GAP } else { OutcomeKind::CONFLICT };
+            Some((kind, reason_of_events(came, said)))
+        } else {
+            None
+        };
+        if let Some((kind, why)) = refused {
+            // A command ends once every shard has answered it, also those that refuse.
+            let as_is = || run.answer(place.shard, place.number, said);
+            let answer = closed.command_id.map(|_| Segment { complete: false, ..as_is() });
+            if kind == OutcomeKind::GAP {
+                self.runs.block(file);
+            }
+            return Ok(outcome::of_segment(place, closed, kind, Some(why), answer));
         }
         // From here on nothing can fail.
         let answer = self.runs.close(closed, is_cancelled, place.shard, place.number);

@@ -23,7 +23,7 @@ use schemas::command::SegmentApplied;
 use schemas::outcome::{Outcome, OutcomeKind};
 use schemas::record::{Attributes, SegmentClosed};
 use schemas::{
-    AccountId, ClearingRecord, Currency, Direction, FileId, Kind, Sums, Timestamp, Topic,
+    AccountId, ClearingRecord, CommandId, Currency, Direction, FileId, Kind, Sums, Timestamp, Topic,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -256,6 +256,35 @@ async fn apply_a_file<S: Store>(store: &S) -> schemas::Digest {
     let committed = world.log.committed(processors::GROUP, Topic::Records).await.unwrap();
     assert_eq!(committed, vec![Some(27); 4]);
     digest(&mut view).await.unwrap()
+}
+
+/// A replay's end that is refused is answered all the same, where the command's owner looks for it.
+#[tokio::test]
+async fn an_end_that_a_command_says_and_that_is_refused_is_answered() {
+    let store = MemoryStore::new();
+    store.open_ledger(&ledger(4)).await.unwrap();
+    let mut world = World::new().await;
+    let command_id = Some(CommandId([7; 16]));
+    for shard in 0..SHARDS {
+        world.say(shard, &[record(file(1), 0, customer(0, shard, SHARDS), 5)]).await;
+        let (early, late) = (closed(file(1), shard, 2), closed(file(1), shard, 0));
+        world.say(shard, &[early.clone(), SegmentClosed { command_id, ..early }]).await;
+        world.say(shard, &[late.clone(), SegmentClosed { command_id, ..late }]).await;
+    }
+    let mut running = Running::start(&world, &store, |_| ());
+    running.until_published(&world, 5).await;
+    assert!(running.end().await.is_empty());
+    let mut answers = Vec::new();
+    for message in world.all(Topic::Commands, ANSWER_TO).await {
+        let SegmentApplied { segment, command_id: by, .. } =
+            Codec::built_in().decode(message.value.as_ref().unwrap()).unwrap();
+        assert_eq!(by, command_id);
+        answers.push((segment.shard, segment.number, segment.complete, segment.applied));
+    }
+    answers.sort_unstable();
+    let each = |shard| [(shard, 2, false, 1), (shard, 4, false, 1)];
+    let expected: Vec<_> = (0..i32::try_from(SHARDS).unwrap()).flat_map(each).collect();
+    assert_eq!(answers, expected);
 }
 
 /// Ended after each step in turn and started again: nothing is lost, nothing is there twice.

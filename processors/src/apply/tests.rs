@@ -144,14 +144,14 @@ fn event(line: &str) -> What {
             label: (*label != "-").then(|| (*label).to_owned()),
             reason: "test".to_owned(),
         }),
-        [file, end @ ("ends" | "cancelled"), "after", events, "on", shard] => {
+        [file, end @ ("ends" | "cancelled"), "after", events, "on", shard, command @ ..] => {
             What::SegmentClosed(SegmentClosed {
                 file_id: FileId([file.parse().unwrap(); 16]),
                 shard: shard.parse().unwrap(),
                 complete: *end == "ends",
                 events: events.parse().unwrap(),
                 sums: Sums::new(),
-                command_id: None,
+                command_id: (command == ["by", "command"]).then_some(CommandId([8; 16])),
                 answer_to: 0,
             })
         }
@@ -334,6 +334,47 @@ fn a_sequence_is_taken_once() {
             2/1 presentment debit 1 USD b                → closed file_cancelled: the file was cancelled
             2 ends after 1 on 0                          → segment; 1 of 1 applied, 0 rejected, 0 again, complete false
             3 ends after 0 on 1                          → rejected wrong_shard: expected shard 0, found 1
+        "#]],
+    );
+}
+
+/// A command waits for every shard, so each end that it says is answered; the answer to one that is
+/// refused is not complete, also where the file is.
+#[test]
+fn an_end_that_a_command_says_always_answers() {
+    check(
+        Page::new(),
+        "1/0 presentment debit 100 USD a
+         1 ends after 2 on 0
+         1 ends after 2 on 0 by command
+         1 ends after 1 on 1 by command
+         1/1 presentment debit 5 USD a
+         1 ends after 1 on 0
+         1 ends after 1 on 0 by command
+         1 ends after 2 on 0
+         1 ends after 2 on 0 by command
+         1 ends after 3 on 0 by command
+         1/1 presentment debit 5 USD a
+         1 ends after 2 on 0 by command
+         1 cancelled after 3 on 1 by command
+         1 cancelled after 3 on 0 by command
+         1 ends after 2 on 0 by command",
+        expect![[r#"
+            1/0 presentment debit 100 USD a              → applied; a debit 100 = -100; clearing:mc#0 credit 100 = 100
+            1 ends after 2 on 0                          → gap events_missing: expected 2 events, found 1
+            1 ends after 2 on 0 by command               → gap events_missing: expected 2 events, found 1; 1 of 2 applied, 0 rejected, 0 again, complete false
+            1 ends after 1 on 1 by command               → rejected wrong_shard: expected shard 0, found 1; 1 of 1 applied, 0 rejected, 0 again, complete false
+            1/1 presentment debit 5 USD a                → applied; a debit 5 = -105; clearing:mc#0 credit 5 = 105
+            1 ends after 1 on 0                          → conflict events_differ: expected 1 events, found 2
+            1 ends after 1 on 0 by command               → conflict events_differ: expected 1 events, found 2; 2 of 1 applied, 0 rejected, 0 again, complete false
+            1 ends after 2 on 0                          → segment; 2 of 2 applied, 0 rejected, 0 again, complete true
+            1 ends after 2 on 0 by command               → segment; 2 of 2 applied, 0 rejected, 0 again, complete true
+            1 ends after 3 on 0 by command               → gap events_missing: expected 3 events, found 2; 2 of 3 applied, 0 rejected, 0 again, complete false
+            1/1 presentment debit 5 USD a                → duplicate
+            1 ends after 2 on 0 by command               → segment; 2 of 2 applied, 0 rejected, 1 again, complete true
+            1 cancelled after 3 on 1 by command          → rejected wrong_shard: expected shard 0, found 1; 2 of 3 applied, 0 rejected, 1 again, complete false
+            1 cancelled after 3 on 0 by command          → segment; 2 of 3 applied, 0 rejected, 1 again, complete false
+            1 ends after 2 on 0 by command               → segment; 2 of 2 applied, 0 rejected, 1 again, complete false
         "#]],
     );
 }

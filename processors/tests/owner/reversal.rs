@@ -1,6 +1,5 @@
 //! Reversals through the owner of a shard: interrupted, beside other files, and fenced.
 
-use schemas::CommandId;
 use schemas::record::Reversal;
 
 use super::*;
