@@ -20,7 +20,7 @@ use schemas::codec::{Codec, Event as _, EventType};
 use schemas::command::{Action, FileCommand};
 use schemas::file::{File, FileState};
 use schemas::ledger::Ledger;
-use schemas::{AccountKey, CommandId, Timestamp, Topic};
+use schemas::{AccountKey, CommandId, FileId, Timestamp, Topic};
 use tokio_util::sync::CancellationToken;
 use topic::{Batch, Layout, Log, Message, MessageSet, Writer as _, cloud_events};
 
@@ -127,6 +127,7 @@ pub struct World<L, S> {
     store: S,
     ingest: Arc<ingest::feed::Config>,
     processors: processors::Config,
+    without: Without,
 }
 
 impl<L: Log, S: Store> World<L, S> {
@@ -179,7 +180,7 @@ impl<L: Log, S: Store> World<L, S> {
                 .map(|tell| -> processors::OnStep { Arc::new(move |_, it| tell(Step::Shard(it))) }),
             on_stop: None,
         };
-        Ok(Self { log, store, ingest: Arc::new(ingest), processors })
+        Ok(Self { log, store, ingest: Arc::new(ingest), processors, without })
     }
 
     /// All owners at work until all is at an end that lies in the inboxes, and every order is
@@ -243,11 +244,30 @@ impl<L: Log, S: Store> World<L, S> {
         loop {
             roll.follow(&self.log).await?;
             let is_answered = operator.order(&roll).await?;
-            if is_answered && roll.is_settled(&self.ingest.feeds).await? && self.is_quiet().await? {
+            if is_answered && self.is_over(&roll).await? && self.is_quiet().await? {
                 return Ok(());
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// True where every file has come to its end. A shard without its sequence check counts too many
+    /// events and never says that it has all: there a file's end is that all of it is published.
+    async fn is_over(&self, roll: &Roll) -> anyhow::Result<bool> {
+        if !self.without.sequence_check {
+            return Ok(roll.is_settled(&self.ingest.feeds).await?);
+        }
+        let mut objects = 0;
+        for feed in &self.ingest.feeds {
+            objects += feed.bucket.list().await?.objects.len();
+        }
+        let is_known = |id: &FileId| roll.files.contains_key(id);
+        let is_published = |file: &File| file.is_at_end() || file.state == FileState::PUBLISHED;
+        let mut sent = roll.arrivals.values().filter(|row| row.state.is_sent());
+        Ok(roll.arrivals.len() == objects
+            && roll.arrivals.values().all(|row| row.state.is_end())
+            && sent.all(|row| row.file_id.as_ref().is_some_and(is_known))
+            && roll.files.values().all(is_published))
     }
 
     /// True where the shards have applied all that they were told, and said what came of it.
