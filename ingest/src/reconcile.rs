@@ -4,13 +4,21 @@
 
 use schemas::Sums;
 use schemas::arrival::Reason;
-use schemas::file::{File, Segment};
+use schemas::file::{File, FileState, Segment};
 
 /// The shards that a file touches and that have not answered yet.
 pub fn open_shards(file: &File) -> impl Iterator<Item = i32> {
     let touched = (0..).zip(&file.verdict.shard_events).filter(|(_, events)| **events > 0);
     let answered = |shard: i32| file.segments.iter().any(|segment| segment.shard == shard);
     touched.map(|(shard, _)| shard).filter(move |shard| !answered(*shard))
+}
+
+/// True where a shard may not have all that was published of a whole file.
+pub fn lacks_events(file: &File) -> bool {
+    let done = |segment: &Segment| segment.applied.saturating_add(segment.rejected);
+    [FileState::PUBLISHED, FileState::UNBALANCED].contains(&file.state)
+        && (open_shards(file).next().is_some()
+            || file.segments.iter().any(|segment| done(segment) < segment.events))
 }
 
 /// Takes up a shard's answer: of several of one shard the one with the highest number counts.
@@ -86,7 +94,7 @@ fn equal(code: &str, name: &str, expected: i64, found: i64) -> Result<(), Box<Re
 
 #[cfg(test)]
 mod tests {
-    use schemas::file::{Checkpoint, ControlTotal, FileState, Verdict};
+    use schemas::file::{Checkpoint, ControlTotal, Verdict};
     use schemas::{Currency, Digest, Direction, FileId, Timestamp};
 
     use super::*;

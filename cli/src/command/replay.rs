@@ -1,10 +1,12 @@
 //! `batchless replay FILE`: publishes records again that were published before, under the same ids.
-//! What was applied is recognised; what is missing is applied. Plan, then execute.
+//! What was applied is recognised; what is missing is applied. Where a shard lacks events, all of
+//! the file is published again, whatever range is asked for. Plan, then execute.
 
 use std::collections::HashMap;
 
 use anyhow::bail;
 use clap::Args;
+use ingest::reconcile::lacks_events;
 use processors::store::{Store as _, View as _};
 use schemas::command::Action;
 use schemas::file::{File, FileState};
@@ -68,7 +70,11 @@ pub(crate) fn run(flags: &ReplayFlags) -> Result<Ending, Failure> {
 
 async fn make(books: &Books, file: &File, flags: &ReplayFlags) -> anyhow::Result<Plan> {
     can_be_replayed(file)?;
-    let span = span(books, file, flags).await?;
+    // A shard that lacks events takes none behind them: the file's owner publishes all of it then.
+    let span = match lacks_events(file) {
+        true => Span::all(file),
+        false => span(books, file, flags).await?,
+    };
     let published = file.checkpoint.next_index;
     if published <= span.first {
         bail!("{} is published up to record {published} only; give a range below it", file.object);

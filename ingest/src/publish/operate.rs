@@ -7,7 +7,7 @@
 //! | release | held, but not for its settings | verified, or publishing where it was begun |
 //! | cancel | verified, publishing, published, held, failed | cancelled; work until all that was applied is undone |
 //! | reverse | reconciled, unbalanced | reversing; then reversed, or for a part as before |
-//! | replay | published, reconciled, unbalanced; held and failed below the checkpoint | as before |
+//! | replay | published, reconciled, unbalanced; held and failed below the checkpoint | as before; where a shard lacks events, all of it is published again |
 //! | accept | published, reconciled, unbalanced, cancelled, reversing, reversed | as before; the next occurrence is verified |
 //! | resubmit | reconciled, unbalanced | as before; a file of one record for each record |
 //!
@@ -21,7 +21,7 @@ use schemas::record::{Reversal, SegmentClosed};
 use schemas::{CommandId, FileId, Timestamp};
 
 use super::SETTINGS_CHANGED;
-use crate::reconcile::open_shards;
+use crate::reconcile::lacks_events;
 use states::refusal;
 
 mod states;
@@ -204,9 +204,9 @@ fn replay(file: &mut File, command: &FileCommand, given: &Given) -> Result<Came,
         let published = file.checkpoint.next_index;
         return Err(format!("expected a range below record {published}, found one from {first}"));
     }
-    // A shard that lacks events takes none behind them: they are published from the first on.
-    let first = if lacks_events(file) { 0 } else { first };
-    let mut work = begin(file, command, (first, last));
+    // A shard that lacks events takes none behind them, and does not end before it has them all.
+    let range = if lacks_events(file) { (0, i64::MAX) } else { (first, last) };
+    let mut work = begin(file, command, range);
     work.checkpoint = Some(Checkpoint::default());
     Ok(Came::Begun(Box::new(work), Vec::new()))
 }
@@ -339,14 +339,6 @@ pub(super) fn touched(checkpoint: &Checkpoint) -> impl Iterator<Item = i32> {
 /// True where something of the file is published.
 fn is_begun(file: &File) -> bool {
     0 < file.checkpoint.next_index
-}
-
-/// True where a shard may not have all that was published of a whole file.
-fn lacks_events(file: &File) -> bool {
-    let done = |segment: &Segment| segment.applied.saturating_add(segment.rejected);
-    [FileState::PUBLISHED, FileState::UNBALANCED].contains(&file.state)
-        && (open_shards(file).next().is_some()
-            || file.segments.iter().any(|segment| done(segment) < segment.events))
 }
 
 /// True where the only record of a file was rejected, and that is the end of it.

@@ -20,6 +20,8 @@ pub(super) fn take_segment(file: &mut File, answer: SegmentApplied, now: Timesta
             }
             end_if_answered(file, now);
         }
+        // That the run has not ended on the shard counts for the command that asked, and no longer.
+        _ if !answer.segment.complete => (),
         _ => {
             take_answer(&mut file.segments, answer.segment);
             conclude(file);
@@ -61,6 +63,12 @@ pub(super) fn end_if_answered(file: &mut File, now: Timestamp) {
     let mut newest = Vec::with_capacity(work.segments.len());
     work.segments.drain(..).for_each(|segment| take_answer(&mut newest, segment));
     work.segments = newest;
+    if work.action == Action::REPLAY
+        && let Some(detail) = unended(&work)
+    {
+        file.answers.push(answer(work, AnswerKind::FAILED, detail, now));
+        return;
+    }
     let before = file.segments.clone();
     for segment in &work.segments {
         take_answer(&mut file.segments, segment.clone());
@@ -140,6 +148,22 @@ fn reversed(file: &mut File, work: &Work, before: &[Segment]) -> (AnswerKind, St
     }
     let shards = unwilling.join(", ");
     (AnswerKind::FAILED, format!("the file has not ended on shard {shards}; {detail}"))
+}
+
+/// Why shards did not end the run of a file that was replayed; none where all did. What such a
+/// shard answers is no end: the file is as before.
+fn unended(work: &Work) -> Option<String> {
+    let refused = work.segments.iter().filter(|segment| !segment.complete);
+    let each: Vec<String> = refused
+        .map(|segment| {
+            let Segment { shard, events, .. } = segment;
+            let found = segment.applied.saturating_add(segment.rejected);
+            format!("on shard {shard}: expected {events} events, found {found}")
+        })
+        .collect();
+    let remedy = "`batchless replay` of the whole file publishes what a shard lacks, `batchless \
+                  verify` shows what it has";
+    (!each.is_empty()).then(|| format!("the file has not ended {}; {remedy}", each.join(", ")))
 }
 
 /// Ends a replay: where the file was not proved, it is tried again with what the shards say now.

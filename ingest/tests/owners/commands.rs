@@ -241,7 +241,7 @@ async fn a_range_is_published_again_and_recognised() {
 
 /// A shard that lost events gets them all, whatever range was asked for; the file is proved then.
 #[tokio::test(start_paused = true)]
-async fn what_a_shard_lost_is_published_again_from_the_first_record_on() {
+async fn what_a_shard_lost_is_published_again_with_all_of_the_file() {
     in_every_trouble(4, async |house| {
         house.shards.lock().unwrap().deaf = Some(1);
         house.put("a.ach", nacha(12_000, 'A')).await;
@@ -249,10 +249,20 @@ async fn what_a_shard_lost_is_published_again_from_the_first_record_on() {
         let roll = house.until(|roll| all_in(roll, &FileState::PUBLISHED)).await;
         let file_id = *roll.files.keys().next().unwrap();
         house.until(|roll| roll.files[&file_id].segments.len() == 2).await;
+        // Lost once more: the replay ends all the same.
+        let replay = |number| FileCommand {
+            first_index: Some(11_000),
+            last_index: Some(11_500),
+            ..command(&Action::REPLAY, file_id, number)
+        };
+        let answer = house.ask(replay(1)).await;
+        assert_eq!(answer.outcome, AnswerKind::FAILED);
+        let start = "the file has not ended on shard 1: expected ";
+        assert!(answer.detail.starts_with(start), "{}", answer.detail);
+        assert_eq!(now(house, &file_id).await.state, FileState::PUBLISHED);
         house.shards.lock().unwrap().deaf = None;
         house.arm();
-        let replay = command(&Action::REPLAY, file_id, 1);
-        let answer = house.ask(FileCommand { first_index: Some(11_000), ..replay }).await;
+        let answer = house.ask(replay(2)).await;
         assert_eq!(answer.outcome, AnswerKind::DONE);
         let start = "12000 records published again, 0 to 11999: ";
         assert!(answer.detail.starts_with(start), "{}", answer.detail);

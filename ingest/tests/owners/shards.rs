@@ -70,7 +70,13 @@ impl Shards {
                 run.is_cancelled |= !closed.complete;
                 let came = i64::try_from(run.events.len()).unwrap();
                 if !run.is_cancelled && came < closed.events {
-                    return Vec::new();
+                    // A command ends also where the run does not; the file itself waits.
+                    let Some(command_id) = closed.command_id else { return Vec::new() };
+                    let (file_id, answer_to) = (closed.file_id, closed.answer_to);
+                    let (mut answer, to) =
+                        run.answer(shard, message, file_id, Some(command_id), answer_to);
+                    answer.segment.events = closed.events;
+                    return vec![(answer, to)];
                 }
                 run.is_complete = !run.is_cancelled;
                 assert_eq!((closed.events, &closed.sums), (came, &run.sums(|_| true)));

@@ -301,17 +301,20 @@ fn a_range_lies_within_the_file() {
     assert_eq!(detail, "expected a range below record 2, found one from 2");
 }
 
-/// Where a shard may lack events it takes none behind them.
+/// Where a shard may lack events it takes none behind them, nor an end before them.
 #[test]
-fn a_replay_begins_at_the_first_record_where_a_shard_lacks_events() {
-    let replay = FileCommand { first_index: Some(2), ..command(&Action::REPLAY) };
-    let first =
-        |file: File| take(file, replay.clone(), &given()).unwrap().file.work.unwrap().first_index;
-    assert_eq!(first(file(&FileState::PUBLISHED)), 0);
-    assert_eq!(first(file(&FileState::UNBALANCED)), 2);
+fn a_replay_is_of_the_whole_file_where_a_shard_lacks_events() {
+    let (first_index, last_index) = (Some(1), Some(2));
+    let replay = FileCommand { first_index, last_index, ..command(&Action::REPLAY) };
+    let range = |file: File| {
+        let work = take(file, replay.clone(), &given()).unwrap().file.work.unwrap();
+        (work.first_index, work.last_index)
+    };
+    assert_eq!(range(file(&FileState::PUBLISHED)), (0, i64::MAX));
+    assert_eq!(range(file(&FileState::UNBALANCED)), (1, 2));
     let mut lacking = file(&FileState::UNBALANCED);
     lacking.segments[0].applied = 1;
-    assert_eq!(first(lacking), 0);
+    assert_eq!(range(lacking), (0, i64::MAX));
 }
 
 #[test]

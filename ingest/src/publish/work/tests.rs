@@ -124,6 +124,31 @@ fn a_replay_concludes_a_file_again() {
     assert_eq!((file.state, file.reason), (FileState::RECONCILED, None));
 }
 
+/// A shard that lacks events still, or has other ones, says so, and that is the end of it.
+#[test]
+fn a_replay_fails_where_a_shard_does_not_end_and_the_file_is_as_before() {
+    let replay = command(&Action::REPLAY);
+    for state in [FileState::PUBLISHED, FileState::UNBALANCED] {
+        let mut file = begun(&Action::REPLAY, &state);
+        file.work.as_mut().unwrap().checkpoint = None;
+        let before = file.clone();
+        let mut gap = answer(2, 20, 0, Some(&replay));
+        gap.segment = Segment { complete: false, events: 1, applied: 0, ..gap.segment };
+        let answers = vec![answer(0, 20, 0, Some(&replay)), gap.clone()];
+        let (outcome, detail, mut file) = ended(file, answers);
+        assert_eq!(outcome, AnswerKind::FAILED);
+        assert_eq!(
+            detail,
+            "the file has not ended on shard 2: expected 1 events, found 0; `batchless replay` of \
+             the whole file publishes what a shard lacks, `batchless verify` shows what it has"
+        );
+        assert_eq!((&file.state, &file.segments), (&state, &before.segments));
+        // Again, now that nobody waits for it: the shard has not ended for that.
+        take_segment(&mut file, gap, NOW);
+        assert_eq!((&file.state, &file.segments), (&state, &before.segments));
+    }
+}
+
 /// While it reads the file again, answers to it can't be there yet; those to others change nothing.
 #[test]
 fn a_replay_does_not_end_before_all_is_published() {
