@@ -23,10 +23,13 @@ pub fn orders(name: &str) -> anyhow::Result<Vec<Order>> {
     let reconciled = || FileState::RECONCILED;
     match name {
         "" => Ok(Vec::new()),
-        "undo" => Ok(vec![
+        "operate" => Ok(vec![
             order(1, "small.ach", Action::REVERSE, Some((10, 49)), reconciled()),
-            order(2, "small.ipm", Action::REVERSE, None, reconciled()),
-            order(3, "small.ach", Action::REVERSE, None, reconciled()),
+            order(2, "small.ipm", Action::REPLAY, None, reconciled()),
+            order(3, "small.ipm", Action::CANCEL, None, reconciled()),
+            order(4, "small.ipm", Action::REVERSE, None, reconciled()),
+            order(5, "small.ach", Action::REVERSE, None, reconciled()),
+            order(6, "small.ach", Action::REVERSE, None, FileState::REVERSED),
         ]),
         other => bail!("there are no orders {other}"),
     }

@@ -363,6 +363,7 @@ impl<'a, L: Log> Operator<'a, L> {
             first_index: order.range.map(|(first, _)| first),
             last_index: order.range.map(|(_, last)| last),
             indices: Vec::new(),
+            byte_offsets: Vec::new(),
             object: None,
             version: None,
             size_bytes: None,

@@ -51,7 +51,7 @@ impl Start {
 
     /// The name of the orders that are given.
     pub(crate) fn orders(self) -> &'static str {
-        if self == Self::Orders { "undo" } else { "" }
+        if self == Self::Orders { "operate" } else { "" }
     }
 }
 

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::{LazyLock, OnceLock};
 
+use schemas::command::Action;
+use schemas::file::FileState;
 use tempfile::TempDir;
 use tests::orders::orders;
 use tests::world::{KEY, LEDGER};
@@ -54,8 +56,16 @@ pub(crate) static ORDERS: LazyLock<Scene> = LazyLock::new(|| {
         let (_, reading, end) = expected.files.get_mut(&id).unwrap();
         *end = End { state: "reversed", reversed: Some((0, reading.records - 1)) };
     }
-    for order in orders("undo").unwrap() {
-        expected.commands.insert(order.id.to_string(), "done");
+    for order in orders("operate").unwrap() {
+        // What is reconciled can't be cancelled, and what is undone not be undone again.
+        let is_late = order.action == Action::CANCEL || order.once == FileState::REVERSED;
+        let outcome = if is_late { "refused" } else { "done" };
+        expected.commands.insert(order.id.to_string(), outcome);
+        if order.action == Action::REPLAY {
+            let replayed = expected.files.values().find(|(name, ..)| *name == order.object);
+            let (_, reading, _) = replayed.unwrap();
+            expected.published_again += reading.records - reading.bad.len() as u64;
+        }
     }
     Scene::new(sent, expected)
 });

@@ -49,7 +49,7 @@ fn a_process_that_wakes_up_changes_nothing_afterwards() {
         Step::Shard(Shard::Published),
     ] {
         let site = Site::new(&SMALL, "");
-        let first = site.pauses_at(step, 2);
+        let first = site.pauses_at(step, 1);
         // Where it was paused in the middle of a write, the database itself refuses others.
         match site.is_let_go_on() {
             true => taken_over += 1,

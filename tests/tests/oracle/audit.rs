@@ -76,6 +76,9 @@ pub(crate) struct Expected {
     pub(crate) commands: BTreeMap<String, &'static str>,
     /// How many events lie in `records` once more than they should.
     pub(crate) published_again: u64,
+    /// How many rejects lie in `rejects` once more than they should: nobody but a subscriber tells
+    /// them apart, by their ids.
+    pub(crate) rejected_again: u64,
 }
 
 impl Expected {
@@ -88,6 +91,7 @@ impl Expected {
             objects: BTreeMap::new(),
             commands: BTreeMap::new(),
             published_again: 0,
+            rejected_again: 0,
         }
     }
 
