@@ -43,6 +43,23 @@ pub enum Error {
         /// The last number that both have.
         number: i64,
     },
+    /// The log is not the one that the store's events came from.
+    #[error(
+        "expected at offset {offset} of partition {shard} of records the event that outcome \
+         {number} of the store answers, found {found}: the log is older than the store, or another; \
+         restore the log that belongs to the store, or move the store away and start again: it is \
+         rebuilt from what the log has"
+    )]
+    LogDiffers {
+        /// The shard.
+        shard: u32,
+        /// The outcome of the last event that has one.
+        number: i64,
+        /// That event's offset.
+        offset: i64,
+        /// What was found instead.
+        found: &'static str,
+    },
     /// The topic lacks an outcome before its last one.
     #[error(
         "expected outcome {number} in partition {shard} of postings, found it missing: the topic \

@@ -17,6 +17,7 @@ use crate::round::Round;
 use crate::store::Store;
 
 mod applier;
+mod origin;
 
 use applier::{Applier, Page};
 
@@ -223,6 +224,7 @@ impl<L: Log, S: Store> Owner<'_, L, S> {
         let accounts_max = self.config.accounts_max;
         let step = |step| self.step(step);
         let row = rebuild::forward(&setup, self.store, row, published, accounts_max, step).await?;
+        origin::check(&setup, self.store, row).await?;
         outbox.catch_up(self.store, row, published).await?;
         while backoff.after(messages.seek(row.next_offset).await).await?.is_none() {}
         self.step(Step::Acquired);

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can not go on says so")]
 
+#[path = "owner/older_log.rs"]
+mod older_log;
 #[path = "owner/reversal.rs"]
 mod reversal;
 

@@ -89,11 +89,13 @@ pub(crate) struct FaultyLog {
     pub(crate) plan: Plan,
     /// Under which name this one joins the group: two under different names both have all shards.
     pub(crate) group: &'static str,
+    /// Its first offset, as if what lies below had been deleted for its age.
+    pub(crate) first: i64,
 }
 
 impl FaultyLog {
     pub(crate) fn new(inner: &MemoryLog, plan: Plan) -> Self {
-        Self { inner: inner.clone(), plan, group: processors::GROUP }
+        Self { inner: inner.clone(), plan, group: processors::GROUP, first: 0 }
     }
 }
 
@@ -127,6 +129,11 @@ impl Log for FaultyLog {
         offsets: Range<i64>,
         bytes_max: usize,
     ) -> Result<Vec<Received>, Error> {
+        if topic == Topic::Records && offsets.start < self.first {
+            let (offset, first) = (offsets.start, self.first);
+            let end = self.inner.end(topic, partition).await?;
+            return Err(Error::Outside { topic, partition, offset, first, end });
+        }
         match self.plan.fails(Call::Read) {
             Some(_) => Err(Error::Retry { what: "planted".to_owned(), source: None }),
             None => self.inner.read(topic, partition, offsets, bytes_max).await,
