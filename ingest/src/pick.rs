@@ -17,6 +17,8 @@ use crate::walk::{Found, Walk};
 pub(crate) struct Wanted {
     /// Its index in its file.
     pub(crate) index: i64,
+    /// Where it began in the content when it was read before.
+    pub(crate) byte_offset: i64,
     /// Which attempt this is, from 1.
     pub(crate) attempt: u32,
 }
@@ -108,20 +110,27 @@ impl Pick {
     ///
     /// # Errors
     ///
-    /// Where the file can't be read as far as that under today's settings.
+    /// Where the file can't be read as far as that under today's settings, or another record has
+    /// one of these indices now: nothing may be published of it.
     pub(crate) fn next(&mut self) -> Result<Next, Broken> {
         while let Some(wanted) = self.wanted.get(self.picked.len()).copied() {
             let unread = |found: String| Broken::NotReadable {
-                expected: format!("record {} under the settings of today", wanted.index),
+                expected: format!("record {} at byte {}", wanted.index, wanted.byte_offset),
                 found,
             };
             let found = self.walk.step();
             let found = found.map_err(|Refusal(reason)| unread(reason.to_string()))?;
-            let index = self.walk.draft.record.index;
+            let (index, byte_offset) =
+                (self.walk.draft.record.index, self.walk.draft.record.byte_offset);
             let read = match found {
                 Found::More => return Ok(Next::Block),
                 Found::End => return Err(unread("the end of the file".to_owned())),
                 Found::Record | Found::Rejected(_) if index < wanted.index => continue,
+                _ if byte_offset != wanted.byte_offset => {
+                    return Err(unread(format!(
+                        "it at byte {byte_offset} by the settings of today"
+                    )));
+                }
                 Found::Record => self.record(&wanted),
                 Found::Rejected(reject) => self.rejected(&wanted, &reject),
             };

@@ -48,6 +48,7 @@ pub struct FileCommand {
     pub first_index: Option<i64>,
     pub last_index: Option<i64>,
     pub indices: Vec<i64>,
+    pub byte_offsets: Vec<i64>,
     pub object: Option<String>,
     pub version: Option<String>,
     pub size_bytes: Option<i64>,

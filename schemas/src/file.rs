@@ -196,6 +196,8 @@ pub struct Work {
     pub first_index: i64,
     pub last_index: i64,
     pub indices: Vec<i64>,
+    pub byte_offsets: Vec<i64>,
+    pub attempts: Vec<i32>,
     pub by: String,
     pub why: String,
     pub state_before: FileState,

@@ -81,6 +81,7 @@ pub(crate) struct Draft {
     file: File,
     span: Span,
     indices: Vec<i64>,
+    byte_offsets: Vec<i64>,
     digest: Sha256,
     records: i64,
     done_before: i64,
@@ -121,6 +122,7 @@ impl Draft {
             file: file.clone(),
             span,
             indices: Vec::new(),
+            byte_offsets: Vec::new(),
             digest,
             records: 0,
             done_before: 0,
@@ -158,9 +160,10 @@ impl Draft {
         self.done_before += 1;
     }
 
-    /// Names a record to resubmit.
-    pub(crate) fn name(&mut self, index: i64) {
+    /// Names a record to resubmit, and where it begins in the content.
+    pub(crate) fn name(&mut self, index: i64, byte_offset: i64) {
         self.indices.push(index);
+        self.byte_offsets.push(byte_offset);
     }
 
     /// How many records would be done.
@@ -319,6 +322,7 @@ pub(crate) async fn run(
         first_index: Some(draft.span.first),
         last_index: Some(draft.span.last),
         indices: draft.indices.clone(),
+        byte_offsets: draft.byte_offsets.clone(),
         ..of_file(&draft.file, token)
     });
     let commands = commands.collect();

@@ -31,6 +31,7 @@ pub(crate) fn command(file: &File, id: CommandId, action: Action, asked: &Asked)
         first_index: None,
         last_index: None,
         indices: Vec::new(),
+        byte_offsets: Vec::new(),
         object: None,
         version: None,
         size_bytes: None,

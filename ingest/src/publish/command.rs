@@ -130,6 +130,7 @@ impl<L: Log> FileOwner<'_, L> {
             now: (self.config.clock)(),
             answer_to: i32::try_from(self.partition).unwrap_or(i32::MAX),
             unpinned: self.unpinned(file).map(|reason| *reason),
+            other_reader: self.other_reader(file).map(|reason| *reason),
             next_occurrence: None,
             attempts: Vec::new(),
         };
@@ -153,11 +154,7 @@ impl<L: Log> FileOwner<'_, L> {
     }
 
     /// The row of a record's latest attempt, where it was resubmitted before.
-    pub(super) async fn latest_attempt(
-        &mut self,
-        file: &File,
-        index: i64,
-    ) -> Result<Option<File>, Failure> {
+    async fn latest_attempt(&mut self, file: &File, index: i64) -> Result<Option<File>, Failure> {
         let mut latest = None;
         for attempt in 1.. {
             let file_id = FileId::resubmitted(&file.file_id, index, attempt);

@@ -41,6 +41,8 @@ pub(super) struct Given {
     pub(super) answer_to: i32,
     /// Why the file would not read as it did when it was verified; none where it would.
     pub(super) unpinned: Option<Reason>,
+    /// To resubmit: why the file's records may be counted otherwise today; none where not.
+    pub(super) other_reader: Option<Reason>,
     /// To accept: the first occurrence of the content that no row has.
     pub(super) next_occurrence: Option<(FileId, i32)>,
     /// To resubmit: the row of each record's latest attempt, in the order of the command.
@@ -249,6 +251,12 @@ fn resubmit(file: &mut File, command: &FileCommand, given: &Given) -> Result<Cam
     if first < 0 || records <= last || !indices.is_sorted_by(|one, next| one < next) {
         return Err(format!("expected ascending records from 0 and below {records}"));
     }
+    if indices.len() != command.byte_offsets.len() {
+        return Err("expected the byte at which each record begins".to_owned());
+    }
+    if let Some(why) = &given.other_reader {
+        return Err(why.to_string());
+    }
     let rejected: i64 = file.segments.iter().map(|segment| segment.rejected).sum();
     let rejected = rejected.saturating_add(file.checkpoint.rejected);
     if indices.len() > RESUBMITTED_MAX.min(usize::try_from(rejected).unwrap_or_default()) {
@@ -268,6 +276,9 @@ fn resubmit(file: &mut File, command: &FileCommand, given: &Given) -> Result<Cam
     }
     let mut work = begin(file, command, (first, last));
     work.indices.clone_from(indices);
+    work.byte_offsets.clone_from(&command.byte_offsets);
+    let former = given.attempts.iter().map(|row| row.as_ref()?.resubmits.as_ref());
+    work.attempts = former.map(|of| of.map_or(0, |of| of.attempt).saturating_add(1)).collect();
     Ok(Came::Begun(Box::new(work), Vec::new()))
 }
 
@@ -279,6 +290,8 @@ fn begin(file: &File, command: &FileCommand, (first_index, last_index): (i64, i6
         first_index,
         last_index,
         indices: Vec::new(),
+        byte_offsets: Vec::new(),
+        attempts: Vec::new(),
         by: command.by.clone(),
         why: command.why.clone(),
         state_before: file.state.clone(),

@@ -98,7 +98,7 @@ impl<L: Log> FileOwner<'_, L> {
                 continue;
             }
             let mut file = file.clone();
-            let reason = match self.pass(&file, purpose).await? {
+            let reason = match self.pass(&file, purpose) {
                 Ok(pass) => {
                     self.split(&file, purpose, pass);
                     continue;
@@ -150,35 +150,46 @@ impl<L: Log> FileOwner<'_, L> {
     }
 
     /// What reads a file for this purpose, or why that isn't possible under today's settings.
-    async fn pass(
-        &mut self,
-        file: &File,
-        purpose: Purpose,
-    ) -> Result<Result<Pass, Box<Reason>>, Failure> {
-        let (config, resubmits) = (self.config, matches!(purpose, Purpose::Resubmit(_)));
-        let Some(feed) = config.feed(&file.feed).filter(|_| resubmits) else {
-            return Ok(self.split_pass(file, purpose));
+    fn pass(&self, file: &File, purpose: Purpose) -> Result<Pass, Box<Reason>> {
+        let (Purpose::Resubmit(_), Some(work)) = (purpose, &file.work) else {
+            return self.split_pass(file, purpose);
         };
-        // Another format would count its records otherwise.
-        let format = &feed.settings.format;
-        if *format != file.verdict.format {
-            return Ok(Err(Box::new(
-                Reason::new("wrong_format").expected_found(&file.verdict.format, format),
-            )));
+        if let Some(reason) = self.other_reader(file) {
+            return Err(reason);
         }
-        let mut wanted = Vec::new();
-        for index in file.work.iter().flat_map(|work| &work.indices) {
-            let former = self.latest_attempt(file, *index).await?;
-            let attempt = former.and_then(|former| former.resubmits).map_or(0, |of| of.attempt);
-            let attempt = u32::try_from(attempt).unwrap_or(u32::MAX).saturating_add(1);
-            wanted.push(Wanted { index: *index, attempt });
-        }
+        // Of the same reader means that the feed is there.
+        let Some(feed) = self.config.feed(&file.feed) else {
+            return Err(unusable("settings_unusable", "no such feed"));
+        };
+        let numbers = work.indices.iter().zip(&work.byte_offsets).zip(&work.attempts);
+        let wanted = numbers.map(|((index, byte_offset), attempt)| {
+            let attempt = u32::try_from(*attempt).unwrap_or(u32::MAX);
+            Wanted { index: *index, byte_offset: *byte_offset, attempt }
+        });
         let first_id = file.first_id(&self.config.ledger);
-        let pick = Pick::new(file, first_id, feed, &self.config.key, wanted);
-        Ok(match pick {
-            Ok(pick) => Ok(Pass::Pick(Box::new(pick))),
-            Err(error) => Err(unusable("settings_unusable", error)),
-        })
+        let pick = Pick::new(file, first_id, feed, &self.config.key, wanted.collect());
+        let pick = pick.map_err(|error| unusable("settings_unusable", error))?;
+        Ok(Pass::Pick(Box::new(pick)))
+    }
+
+    /// Why a file's records may be counted otherwise today than when it was verified: by another
+    /// format, or another revision of its reader. None where they are not.
+    pub(super) fn other_reader(&self, file: &File) -> Option<Box<Reason>> {
+        let verdict = &file.verdict;
+        let Some(feed) = self.config.feed(&file.feed) else {
+            return Some(unusable("settings_unusable", "no such feed"));
+        };
+        let format = &feed.settings.format;
+        let today = (format, revision(format).unwrap_or_default());
+        if today == (&verdict.format, verdict.reader_revision) {
+            return None;
+        }
+        let say = |(format, revision): (&String, i32)| format!("{format}, revision {revision}");
+        Some(Box::new(
+            Reason::new("other_reader")
+                .expected_found(say((&verdict.format, verdict.reader_revision)), say(today))
+                .remedy("a record may have another index by now: ask the sender for a new file"),
+        ))
     }
 
     fn split_pass(&self, file: &File, purpose: Purpose) -> Result<Pass, Box<Reason>> {

@@ -374,6 +374,7 @@ pub(crate) fn command(action: &Action, file_id: FileId, number: u8) -> FileComma
         first_index: None,
         last_index: None,
         indices: Vec::new(),
+        byte_offsets: Vec::new(),
         object: None,
         version: None,
         size_bytes: None,

@@ -42,8 +42,16 @@ pub(super) fn run(
     })
 }
 
-/// A record that was rejected: where it was read, what it would have posted.
-type Rejected = BTreeMap<i64, Option<Outcome>>;
+/// Records that were rejected, by their indices.
+type Rejected = BTreeMap<i64, Reject>;
+
+/// A record that was rejected.
+enum Reject {
+    /// It could not be read; where it begins in the content.
+    Unread(i64),
+    /// It could not be applied.
+    Unapplied(Box<Outcome>),
+}
 
 async fn make(books: &Books, file: &File, indices: &[i64]) -> anyhow::Result<Plan> {
     can_be_resubmitted(file)?;
@@ -55,7 +63,7 @@ async fn make(books: &Books, file: &File, indices: &[i64]) -> anyhow::Result<Pla
     let is_wanted = |index: &i64| indices.is_empty() || indices.contains(index);
     let mut wanted = Vec::new();
     let mut settled = 0_i64;
-    for (index, outcome) in rejected.iter().filter(|(index, _)| is_wanted(index)) {
+    for (index, reject) in rejected.iter().filter(|(index, _)| is_wanted(index)) {
         match attempts.get(index) {
             Some(latest) if !is_rejected(latest) => {
                 settled += 1;
@@ -64,7 +72,7 @@ async fn make(books: &Books, file: &File, indices: &[i64]) -> anyhow::Result<Pla
                     bail!("record {index} was resubmitted as file {file_id}, which is {state}");
                 }
             }
-            latest => wanted.push((*index, outcome, latest)),
+            latest => wanted.push((*index, reject, latest)),
         }
     }
     if wanted.is_empty() {
@@ -87,25 +95,34 @@ async fn make(books: &Books, file: &File, indices: &[i64]) -> anyhow::Result<Pla
         draft.count_done();
     }
     // An outcome without legs doesn't name the account: the event does.
-    let mut accounts = BTreeMap::new();
+    let mut read = BTreeMap::new();
     each_event(books, file, |_, _, record| {
         if rejected.contains_key(&record.index) {
-            accounts.insert(record.index, record.account);
+            read.insert(record.index, (record.account, record.byte_offset));
         }
         Ok(())
     })
     .await?;
-    for (index, outcome, latest) in wanted {
+    for (index, reject, latest) in wanted {
+        let (outcome, account, byte_offset) = match (reject, read.get(&index)) {
+            (Reject::Unread(byte_offset), _) => (None, None, *byte_offset),
+            (Reject::Unapplied(outcome), Some((account, byte_offset))) => {
+                (Some(outcome), *account, *byte_offset)
+            }
+            (Reject::Unapplied(_), None) => {
+                bail!("the event of record {index} is not kept any more, nor where it was read")
+            }
+        };
         let attempt = latest.and_then(|file| file.resubmits.as_ref()).map_or(0, |it| it.attempt);
-        draft.name(index);
+        draft.name(index, byte_offset);
         draft.add(&Touched {
             index,
             mark: i64::from(attempt),
-            account: accounts.get(&index).copied().flatten(),
-            direction: outcome.as_ref().map_or(&Direction::NONE, |outcome| &outcome.direction),
-            amount_minor: outcome.as_ref().map_or(0, |outcome| outcome.amount_minor),
-            currency: outcome.as_ref().and_then(|outcome| outcome.currency),
-            exponent: outcome.as_ref().map_or(0, |outcome| outcome.exponent),
+            account,
+            direction: outcome.map_or(&Direction::NONE, |outcome| &outcome.direction),
+            amount_minor: outcome.map_or(0, |outcome| outcome.amount_minor),
+            currency: outcome.and_then(|outcome| outcome.currency),
+            exponent: outcome.map_or(0, |outcome| outcome.exponent),
         })?;
     }
     Ok(Plan::new(Action::RESUBMIT, vec![draft]))
@@ -130,7 +147,7 @@ async fn rejected(books: &Books, file: &File) -> anyhow::Result<Rejected> {
     let mut rejected = Rejected::new();
     each_unread(books, |it| {
         if it.file_id == file.file_id {
-            rejected.insert(it.index, None);
+            rejected.insert(it.index, Reject::Unread(it.byte_offset));
         }
         Ok(())
     })
@@ -151,7 +168,7 @@ async fn rejected(books: &Books, file: &File) -> anyhow::Result<Rejected> {
                 if outcome.kind == OutcomeKind::REJECTED
                     && let Some(index) = outcome.index
                 {
-                    rejected.insert(index, Some(outcome));
+                    rejected.insert(index, Reject::Unapplied(Box::new(outcome)));
                 }
             }
             match page.last() {

@@ -106,6 +106,7 @@ pub(in super::super) fn command(action: &Action) -> FileCommand {
         first_index: None,
         last_index: None,
         indices: if *action == Action::RESUBMIT { vec![3] } else { Vec::new() },
+        byte_offsets: if *action == Action::RESUBMIT { vec![300] } else { Vec::new() },
         object: is_accepted.then(|| "again.ach".to_owned()),
         version: is_accepted.then(|| "2".to_owned()),
         size_bytes: is_accepted.then_some(950),
@@ -120,6 +121,7 @@ pub(in super::super) fn given() -> Given {
         now: Timestamp(2),
         answer_to: 1,
         unpinned: None,
+        other_reader: None,
         next_occurrence: Some((FileId([9; 16]), 1)),
         attempts: vec![None],
     }
@@ -279,6 +281,19 @@ fn what_reads_the_file_as_before_is_refused_under_other_settings() {
     }
 }
 
+/// An index names the same record only by the same reader; its byte is what is compared.
+#[test]
+fn nothing_is_resubmitted_that_may_be_counted_otherwise() {
+    let other_reader = Some(Reason::new("other_reader").expected_found("revision 1", "2"));
+    let given = Given { other_reader, ..given() };
+    let file = || file(&FileState::RECONCILED);
+    let detail = refused(file(), command(&Action::RESUBMIT), &given);
+    assert_eq!(detail, "other reader: expected revision 1, found 2");
+    let unplaced = FileCommand { byte_offsets: Vec::new(), ..command(&Action::RESUBMIT) };
+    let detail = refused(file(), unplaced, &super::tests::given());
+    assert_eq!(detail, "expected the byte at which each record begins");
+}
+
 #[test]
 fn a_range_lies_within_the_file() {
     let ranges = |action: &Action, first, last| FileCommand {
@@ -329,8 +344,11 @@ fn nothing_is_undone_twice() {
 
 #[test]
 fn only_what_was_rejected_is_resubmitted() {
-    let of =
-        |indices: &[i64]| FileCommand { indices: indices.to_vec(), ..command(&Action::RESUBMIT) };
+    let of = |indices: &[i64]| FileCommand {
+        indices: indices.to_vec(),
+        byte_offsets: indices.iter().map(|index| 100 * index).collect(),
+        ..command(&Action::RESUBMIT)
+    };
     let file = || file(&FileState::RECONCILED);
     for (indices, expected) in [
         (&[][..], "expected records to resubmit, found none"),
@@ -357,7 +375,8 @@ fn only_what_was_rejected_is_resubmitted() {
         assert_eq!(refused(file(), of(&[3]), &attempt(state, 0)), expected);
     }
     let taken = take(file(), of(&[3]), &attempt(FileState::RECONCILED, 1)).unwrap();
-    assert_eq!(taken.file.work.unwrap().indices, [3]);
+    let work = taken.file.work.unwrap();
+    assert_eq!((work.indices, work.byte_offsets, work.attempts), (vec![3], vec![300], vec![2]));
     let of_a_record = attempt(FileState::RECONCILED, 1).attempts.remove(0).unwrap();
     let detail = refused(of_a_record, of(&[0]), &given());
     assert_eq!(detail, format!("it is record 3 of file {}; resubmit that again", FileId([1; 16])));
