@@ -141,12 +141,12 @@ impl Known {
         self.missing.remove(file_id);
     }
 
-    /// The file of the same content that waits for its bytes: an object that has them is no
-    /// duplicate.
-    pub(crate) fn missing(&self, file_id: &FileId) -> Option<FileId> {
-        let first = |file_id: &FileId| self.files.get(file_id).map(|file| file.first_id);
-        let wanted = first(file_id).unwrap_or(*file_id);
-        self.missing.iter().find(|missing| first(missing) == Some(wanted)).copied()
+    /// The file of this feed and the same content that waits for its bytes: an object that has them
+    /// is no duplicate.
+    pub(crate) fn missing(&self, feed: &str, file_id: &FileId) -> Option<FileId> {
+        let wanted = self.files.get(file_id).map_or(*file_id, |file| file.first_id);
+        let is_it = |file: &KnownFile| file.feed == feed && file.first_id == wanted;
+        self.missing.iter().find(|missing| self.files.get(missing).is_some_and(is_it)).copied()
     }
 
     /// What is known of this file.

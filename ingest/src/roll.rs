@@ -73,7 +73,7 @@ impl Roll {
         Ok(all_known && self.files.values().all(File::is_at_end))
     }
 
-    fn is_at_end(&self, feed: &Feed, object: &Object, missing: &HashSet<&Digest>) -> bool {
+    fn is_at_end(&self, feed: &Feed, object: &Object, missing: &HashSet<(&str, &Digest)>) -> bool {
         let key = (feed.name.clone(), object.key.clone());
         self.arrivals.get(&key).is_some_and(|row| {
             row.version == object.version
@@ -84,19 +84,21 @@ impl Roll {
     }
 
     /// True where a file misses its bytes, and they may be these.
-    fn may_be_missed(&self, row: &Arrival, missing: &HashSet<&Digest>) -> bool {
+    fn may_be_missed(&self, row: &Arrival, missing: &HashSet<(&str, &Digest)>) -> bool {
         let file = row.file_id.and_then(|file_id| self.files.get(&file_id));
-        file.is_some_and(|file| missing.contains(&file.verdict.content_digest))
+        file.is_some_and(|file| {
+            missing.contains(&(row.feed.as_str(), &file.verdict.content_digest))
+        })
     }
 
-    /// The contents of files that miss their bytes, whichever occurrence it is.
-    fn missing(&self) -> HashSet<&Digest> {
+    /// The feeds and contents of files that miss their bytes, whichever occurrence it is.
+    fn missing(&self) -> HashSet<(&str, &Digest)> {
         let misses_bytes = |file: &&File| {
             let code = file.reason.as_ref().map(|reason| reason.code.as_str());
             file.state == FileState::FAILED && code == Some(OBJECT_GONE)
         };
         let missing = self.files.values().filter(misses_bytes);
-        missing.map(|file| &file.verdict.content_digest).collect()
+        missing.map(|file| (file.feed.as_str(), &file.verdict.content_digest)).collect()
     }
 
     /// True where a serial feed waits for an operator.

@@ -218,7 +218,7 @@ impl<'a, L: Log> FeedOwner<'a, L> {
             // object that still lies there is read anew. So is one whose file misses its bytes:
             // what was a duplicate while they were there may have them.
             let is_outdated = row.is_refused_otherwise_than(&feed.digest())
-                || row.file_id.is_some_and(|file_id| self.known.missing(&file_id).is_some());
+                || row.file_id.is_some_and(|id| self.known.missing(&feed.name, &id).is_some());
             row.version == object.version && !is_outdated
         });
         let state = known.map(|row| row.state.clone());

@@ -157,6 +157,38 @@ async fn a_file_whose_object_is_gone_fails_and_goes_on_under_any_name() {
     house.stop().await;
 }
 
+/// Another feed's object is none that a failed file may go on with: it stays a duplicate, and a run
+/// that is to end does.
+#[tokio::test(start_paused = true)]
+async fn bytes_of_another_feed_do_not_keep_a_failed_file_waiting() {
+    let bytes = nacha(30, 'A');
+    let mut house = House::new(Fault::Retry, 0);
+    let (bucket, other) = ingest::bucket::Bucket::memory();
+    let mut config = Config::clone(&house.config);
+    let name = "other".to_owned();
+    config.feeds.push(ingest::feed::Feed { name, bucket, ..config.feeds[0].clone() });
+    house.config = config.into();
+    house.put("a.ach", bytes.clone()).await;
+    house.start_watching();
+    house.until(|roll| states(roll).get("a.ach").is_some_and(|state| state == "verified")).await;
+    other.put(&Path::from("b.ach"), bytes.into()).await.unwrap();
+    house.until(|roll| states(roll).get("b.ach").is_some_and(|state| state == "duplicate")).await;
+    house.store.delete(&Path::from("a.ach")).await.unwrap();
+    house.start_publishing();
+    let failed = |roll: &Roll| roll.files.values().any(|file| file.state == FileState::FAILED);
+    let seen = |roll: &Roll| {
+        let row = roll.arrivals.values().find(|row| row.object == "b.ach");
+        row.map(|row| row.updated_at)
+    };
+    let before = seen(&house.until(failed).await);
+    let settled = tokio::time::timeout(std::time::Duration::from_secs(600), house.settled()).await;
+    assert!(settled.is_ok(), "a run that is to end would not");
+    // Thirty looks later nobody has looked at its bytes again.
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert_eq!(seen(&house.until(failed).await), before);
+    house.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_file_is_published_only_under_the_settings_that_it_was_verified_under() {
     let mut house = House::new(Fault::Retry, 0);

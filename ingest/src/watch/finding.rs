@@ -105,7 +105,7 @@ impl<L: Log> FeedOwner<'_, L> {
         self.known.follow(self.log).await?;
         let Verified { file_id: first_id, verdict, rejects } = verified;
         // Of several occurrences the bytes are for the one that misses them.
-        let file_id = self.known.missing(&first_id).unwrap_or(first_id);
+        let file_id = self.known.missing(&feed.name, &first_id).unwrap_or(first_id);
         let mut row = self.row(feed, object, ArrivalState::VERIFIED);
         row.file_id = Some(first_id);
         row.identifier.clone_from(&verdict.identifier);
