@@ -11,7 +11,7 @@ use schemas::record::{Reversal, SegmentClosed};
 use schemas::{FileId, Topic};
 use topic::{Log, Message, MessageSet, Received, cloud_events};
 
-use super::operate::{Ask, Given, Taken, take};
+use super::operate::{Ask, Given, Taken, may_be_taken, take};
 use super::work::take_segment;
 use super::{FileOwner, ROWS_BYTES, row_of};
 use crate::attempt::Failure;
@@ -76,10 +76,18 @@ impl<L: Log> FileOwner<'_, L> {
                     if published < self.position {
                         self.publish_changed(&mut changed, &mut steps).await?;
                     }
-                    let command: FileCommand = codec.decode(value)?;
                     self.position = behind;
-                    self.operate(command).await?;
-                    published = behind;
+                    match codec.decode(value) {
+                        Ok(command) => {
+                            self.operate(command).await?;
+                            published = behind;
+                        }
+                        // Nobody can be answered, and the next owner could read it no better.
+                        Err(error) => {
+                            let (partition, offset) = (self.partition, message.offset);
+                            tracing::error!(partition, offset, %error, "a command passed over");
+                        }
+                    }
                 }
                 Some((Ok(other), _)) => tracing::error!(event = other.name(), "not a command"),
                 Some((Err(error), _)) => return Err(error.into()),
@@ -135,17 +143,14 @@ impl<L: Log> FileOwner<'_, L> {
             attempts: Vec::new(),
         };
         if command.action == Action::ACCEPT {
-            let is_known = |file_id: &FileId| {
-                self.open.contains_key(file_id) || self.ended.contains_key(file_id)
-            };
             let content = &file.verdict.content_digest;
             let occurrence = |number: u32| FileId::new(&self.config.ledger, number, content);
             let mut free = (1..).map(|number| (occurrence(number), number));
             given.next_occurrence = free
-                .find(|(file_id, _)| !is_known(file_id))
+                .find(|(file_id, _)| !self.has_row(file_id))
                 .and_then(|(file_id, number)| Some((file_id, i32::try_from(number).ok()?)));
         }
-        if command.action == Action::RESUBMIT {
+        if command.action == Action::RESUBMIT && may_be_taken(file, command) {
             for index in &command.indices {
                 given.attempts.push(self.latest_attempt(file, *index).await?);
             }
@@ -155,15 +160,15 @@ impl<L: Log> FileOwner<'_, L> {
 
     /// The row of a record's latest attempt, where it was resubmitted before.
     async fn latest_attempt(&mut self, file: &File, index: i64) -> Result<Option<File>, Failure> {
-        let mut latest = None;
-        for attempt in 1.. {
-            let file_id = FileId::resubmitted(&file.file_id, index, attempt);
-            match self.row(&Changed::default(), &file_id).await? {
-                Some(row) => latest = Some(row),
-                None => break,
-            }
+        let attempts = (1..).map(|number| FileId::resubmitted(&file.file_id, index, number));
+        match attempts.take_while(|file_id| self.has_row(file_id)).last() {
+            Some(latest) => self.row(&Changed::default(), &latest).await,
+            None => Ok(None),
         }
-        Ok(latest)
+    }
+
+    fn has_row(&self, file_id: &FileId) -> bool {
+        self.open.contains_key(file_id) || self.ended.contains_key(file_id)
     }
 
     /// What shards are asked for, as messages.

@@ -82,17 +82,19 @@ enum Came {
 /// An action on a file that is in a state for it; the sentence where it is refused all the same.
 type Act = fn(&mut File, &FileCommand, &Given) -> Result<Came, String>;
 
+/// True where the row alone doesn't keep a command from being taken: before more is read for it.
+pub(super) fn may_be_taken(file: &File, command: &FileCommand) -> bool {
+    !has(file, &command.command_id) && why_not(file, command).is_none()
+}
+
 /// Takes a command up; none where the row has it already.
 pub(super) fn take(mut file: File, command: FileCommand, given: &Given) -> Option<Taken> {
     let id = command.command_id;
-    let is_under_way = file.work.as_ref().is_some_and(|work| work.command_id == id);
-    if is_under_way || file.answers.iter().any(|answer| answer.command_id == id) {
+    if has(&file, &id) {
         return None;
     }
-    let came = match &file.work {
-        Some(Work { action, by, .. }) => {
-            Err(format!("a {action} by {by} is under way; wait for its answer"))
-        }
+    let came = match why_not(&file, &command) {
+        Some(why) => Err(why),
         None => operate(&mut file, &command, given),
     };
     let (outcome, detail, accepted) = match came {
@@ -119,19 +121,34 @@ pub(super) fn take(mut file: File, command: FileCommand, given: &Given) -> Optio
     Some(Taken { file, accepted, asks: Vec::new() })
 }
 
-/// One action on a file without work; where it is refused, the file is as it was.
-fn operate(file: &mut File, command: &FileCommand, given: &Given) -> Result<Came, String> {
+/// True where a command is in a file's row: under way, or answered.
+fn has(file: &File, id: &CommandId) -> bool {
+    file.work.as_ref().is_some_and(|work| work.command_id == *id)
+        || file.answers.iter().any(|answer| answer.command_id == *id)
+}
+
+/// Why a file does not take a command, by its row alone; none where that is no hindrance.
+fn why_not(file: &File, command: &FileCommand) -> Option<String> {
     let action = &command.action;
+    if let Some(Work { action, by, .. }) = &file.work {
+        return Some(format!("a {action} by {by} is under way; wait for its answer"));
+    }
     let of_whole_files = [Action::REPLAY, Action::ACCEPT, Action::RESUBMIT];
     if let Some(of) = &file.resubmits
         && of_whole_files.contains(action)
     {
         let (index, file_id) = (of.index, of.file_id);
-        return Err(format!("it is record {index} of file {file_id}; resubmit that again"));
+        return Some(format!("it is record {index} of file {file_id}; resubmit that again"));
     }
     if let Some(why) = refusal(action, &file.state) {
-        return Err(format!("the file is {}: {why}", file.state));
+        return Some(format!("the file is {}: {why}", file.state));
     }
+    if *action == Action::RESUBMIT { wrong_records(file, command) } else { None }
+}
+
+/// One action on a file in a state for it; where it is refused, the file is as it was.
+fn operate(file: &mut File, command: &FileCommand, given: &Given) -> Result<Came, String> {
+    let action = &command.action;
     let actions: [(Action, Act); 7] = [
         (Action::HOLD, hold),
         (Action::RELEASE, release),
@@ -242,30 +259,36 @@ fn accept(file: &mut File, command: &FileCommand, given: &Given) -> Result<Came,
     })))
 }
 
-fn resubmit(file: &mut File, command: &FileCommand, given: &Given) -> Result<Came, String> {
-    let indices = &command.indices;
-    let (Some(first), Some(last)) = (indices.first().copied(), indices.last().copied()) else {
-        return Err("expected records to resubmit, found none".to_owned());
-    };
+/// What is wrong with the records that are to be resubmitted; none where nothing is.
+fn wrong_records(file: &File, command: &FileCommand) -> Option<String> {
+    let FileCommand { indices, byte_offsets, .. } = command;
     let records = file.verdict.records;
-    if first < 0 || records <= last || !indices.is_sorted_by(|one, next| one < next) {
-        return Err(format!("expected ascending records from 0 and below {records}"));
+    let (Some(first), Some(last)) = (indices.first(), indices.last()) else {
+        return Some("expected records to resubmit, found none".to_owned());
+    };
+    if *first < 0 || records <= *last || !indices.is_sorted_by(|one, next| one < next) {
+        return Some(format!("expected ascending records from 0 and below {records}"));
     }
-    if indices.len() != command.byte_offsets.len() {
-        return Err("expected the byte at which each record begins".to_owned());
-    }
-    if let Some(why) = &given.other_reader {
-        return Err(why.to_string());
+    if indices.len() != byte_offsets.len() {
+        return Some("expected the byte at which each record begins".to_owned());
     }
     let rejected: i64 = file.segments.iter().map(|segment| segment.rejected).sum();
     let rejected = rejected.saturating_add(file.checkpoint.rejected);
-    if indices.len() > RESUBMITTED_MAX.min(usize::try_from(rejected).unwrap_or_default()) {
-        let found = indices.len();
-        return Err(format!(
+    let found = indices.len();
+    let is_too_many = found > RESUBMITTED_MAX.min(usize::try_from(rejected).unwrap_or_default());
+    is_too_many.then(|| {
+        format!(
             "expected at most {RESUBMITTED_MAX} records of the {rejected} that were rejected, \
              found {found}"
-        ));
+        )
+    })
+}
+
+fn resubmit(file: &mut File, command: &FileCommand, given: &Given) -> Result<Came, String> {
+    if let Some(why) = &given.other_reader {
+        return Err(why.to_string());
     }
+    let indices = &command.indices;
     for (index, former) in indices.iter().zip(&given.attempts) {
         if let Some(former) = former.as_ref().filter(|former| !is_rejected(former)) {
             let (file_id, state) = (former.file_id, &former.state);
@@ -274,7 +297,9 @@ fn resubmit(file: &mut File, command: &FileCommand, given: &Given) -> Result<Cam
             ));
         }
     }
-    let mut work = begin(file, command, (first, last));
+    let ends = (indices.first().copied(), indices.last().copied());
+    let range = (ends.0.unwrap_or_default(), ends.1.unwrap_or_default());
+    let mut work = begin(file, command, range);
     work.indices.clone_from(indices);
     work.byte_offsets.clone_from(&command.byte_offsets);
     let former = given.attempts.iter().map(|row| row.as_ref()?.resubmits.as_ref());

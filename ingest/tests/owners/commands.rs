@@ -10,13 +10,14 @@ use ingest::roll::Roll;
 use ingest::step::Step;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use schemas::codec::Codec;
 use schemas::command::{Action, FileCommand};
 use schemas::file::{Answer, AnswerKind, File, FileState};
 use schemas::{FileId, Topic};
 use sha2::{Digest as _, Sha256};
 use topic::Received;
 
-use super::house::{Fault, House, Trouble, command};
+use super::house::{Fault, House, Trouble, command, order_bytes};
 use super::{ipm, nacha, states};
 
 /// Plays a scene untroubled, then with every trouble that its commands can meet. `least` is how
@@ -430,6 +431,20 @@ async fn a_record_that_still_cannot_be_read_is_rejected_again() {
         assert_eq!(house.ids(Topic::Rejects).await.len(), 3);
     })
     .await;
+}
+
+/// Bytes that are no command hold up nobody: neither this owner nor the next one.
+#[tokio::test(start_paused = true)]
+async fn a_command_that_cannot_be_decoded_is_passed_over() {
+    let mut house = House::new(Fault::Retry, 0);
+    let file_id = reconciled(&mut house, nacha(30, 'A')).await.file_id;
+    let torn = command(&Action::REVERSE, file_id, 1);
+    let bytes = Codec::built_in().encode(&torn).unwrap();
+    order_bytes(&house.log, &torn, bytes[..20].to_vec()).await;
+    let answer = house.ask(command(&Action::REVERSE, file_id, 2)).await;
+    assert_eq!(answer.outcome, AnswerKind::DONE);
+    assert_eq!(now(&house, &file_id).await.answers.len(), 1);
+    house.stop().await;
 }
 
 /// The byte at which an entry begins, behind the two headers.

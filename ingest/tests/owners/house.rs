@@ -386,12 +386,18 @@ pub(crate) fn command(action: &Action, file_id: FileId, number: u8) -> FileComma
 
 /// Publishes a command as the command line does: twice, as somebody would who wasn't sure.
 async fn order(log: &FaultyLog, command: &FileCommand) {
+    let value = Codec::built_in().encode(command).unwrap();
+    order_bytes(log, command, value).await;
+}
+
+/// Publishes these bytes where a command would be.
+pub(crate) async fn order_bytes(log: &FaultyLog, command: &FileCommand, value: Vec<u8>) {
     let text = command.file_id.to_string();
     let partition = partition_of(log, &command.file_id).await;
     let message = Message {
         id: command.command_id.to_string().into(),
         key: text.clone().into(),
-        value: Some(Codec::built_in().encode(command).unwrap().into()),
+        value: Some(value.into()),
     };
     let set = MessageSet {
         topic: Topic::Commands,

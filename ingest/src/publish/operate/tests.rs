@@ -258,6 +258,25 @@ fn a_command_is_taken_once() {
     }
 }
 
+/// What a row alone refuses costs no reading of other rows.
+#[test]
+fn a_row_says_first_whether_a_command_may_be_taken() {
+    let resubmit = command(&Action::RESUBMIT);
+    let reconciled = || file(&FileState::RECONCILED);
+    assert!(may_be_taken(&reconciled(), &resubmit));
+    let begun = take(reconciled(), resubmit.clone(), &given()).unwrap().file;
+    let other = FileCommand { command_id: CommandId([8; 16]), ..resubmit.clone() };
+    let too_many = FileCommand { indices: vec![1, 3], byte_offsets: vec![1, 3], ..other.clone() };
+    for (file, command) in [
+        (begun.clone(), &resubmit),
+        (begun, &other),
+        (file(&FileState::PUBLISHED), &other),
+        (reconciled(), &too_many),
+    ] {
+        assert!(!may_be_taken(&file, command));
+    }
+}
+
 #[test]
 fn what_is_held_for_its_settings_is_not_released() {
     let mut held = file(&FileState::HELD);
