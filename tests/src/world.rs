@@ -251,8 +251,9 @@ impl<L: Log, S: Store> World<L, S> {
         }
     }
 
-    /// True where every file has come to its end. A shard without its sequence check counts too many
-    /// events and never says that it has all: there a file's end is that all of it is published.
+    /// True where every file has come to its end. A shard without its sequence check counts too
+    /// many events and never says that it has all: there a file's end is that all of it is
+    /// published.
     async fn is_over(&self, roll: &Roll) -> anyhow::Result<bool> {
         if !self.without.sequence_check {
             return Ok(roll.is_settled(&self.ingest.feeds).await?);
