@@ -31,7 +31,7 @@ pub enum Error {
         /// The shard.
         shard: u32,
     },
-    /// The store is no state of the ledger whose outcomes the log has.
+    /// The store and the log differ in the last outcome that both have.
     #[error(
         "expected outcome {number} of shard {shard} to be the same in the store and in postings, \
          found another: one of them belongs elsewhere (was a copy mixed up?); restore the two that \

@@ -1,8 +1,9 @@
 //! Rebuilding: what the store lacks is taken from `postings`.
 //!
 //! `postings` holds all that the store keeps. A store that was lost, or restored from a copy, or
-//! that lost commits in a failover, is an earlier state of the same ledger; it is proved to be one
-//! and led forward, in rounds of ordinary commits, so that it may end anywhere and goes on there.
+//! that lost commits in a failover, is an earlier state of the same ledger; it is compared where both
+//! meet, and led forward in rounds of ordinary commits, so that it may end anywhere and goes on
+//! there.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,13 +27,14 @@ use adopt::State;
 /// Bytes of outcomes read from the log at once.
 const READ_BYTES_MAX: usize = 1 << 20;
 
-/// Proves that the store and the shard's partition of `postings` are states of one ledger, and has
-/// the store take what it lacks. `published` is the last number there; the row is the store's, and
+/// Compares the store with the shard's partition of `postings` where both meet, and has the store
+/// take what it lacks. `published` is the last number there; the row is the store's, and
 /// what it is afterwards is returned.
 ///
-/// The proof is the last outcome that both have, byte for byte: its number, its event's offset, and
-/// the counters, versions and numbers of its balances. What is adopted then must go on from the
-/// balances and sequences that the store has.
+/// What is compared is the last outcome that both have, byte for byte: its number, its event's
+/// offset, and the counters, versions and numbers of its balances. Histories that differ in other
+/// accounts alone may agree in it. What is adopted then must go on from the balances and sequences
+/// that the store has, which finds those that it touches; [`crate::verify`] compares every outcome.
 pub(crate) async fn forward<L: Log, S: Store>(
     setup: &Setup<'_, L>,
     store: &S,
