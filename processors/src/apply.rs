@@ -54,7 +54,7 @@
 //!
 //! | an applied record of its range, when | outcome | reason |
 //! |---|---|---|
-//! | a reversal before covers it | none: that one undid it | |
+//! | a reversal before covers it | none: that one undid it, or could not and said so | |
 //! | a counter of an account would overflow | rejected | `counter_overflow` |
 //! | else, also on frozen and closed accounts | reversed | |
 //!
