@@ -43,7 +43,8 @@ pub(super) struct Splitting {
     _stop: DropGuard,
 }
 
-/// What a file is to be read again for, by its row; none where it isn't to be.
+/// What a file is to be read again for, by its row; none where it isn't to be. One that is held for
+/// its settings is tried: it goes on once they are the same again.
 fn purpose(file: &File) -> Option<Purpose> {
     match &file.work {
         Some(work) if work.action == Action::REPLAY && work.checkpoint.is_some() => {
@@ -52,7 +53,7 @@ fn purpose(file: &File) -> Option<Purpose> {
         Some(work) if work.action == Action::RESUBMIT => Some(Purpose::Resubmit(work.command_id)),
         _ => {
             let is_open = [FileState::VERIFIED, FileState::PUBLISHING].contains(&file.state);
-            is_open.then_some(Purpose::Publish)
+            (is_open || is_held_for_settings(file)).then_some(Purpose::Publish)
         }
     }
 }
@@ -60,7 +61,7 @@ fn purpose(file: &File) -> Option<Purpose> {
 impl<L: Log> FileOwner<'_, L> {
     /// Takes up all that is unfinished.
     pub(super) fn take_up(&mut self) {
-        let is_unfinished = |file: &&File| purpose(file).is_some() || is_held_for_settings(file);
+        let is_unfinished = |file: &&File| purpose(file).is_some();
         let mut unfinished: Vec<&File> = self.open.values().filter(is_unfinished).collect();
         unfinished.sort_by_key(|file| (file.arrived_at, file.file_id));
         for file in unfinished {
@@ -92,8 +93,7 @@ impl<L: Log> FileOwner<'_, L> {
             let free = super::OPEN_FILES.saturating_sub(self.splitting.len());
             let Some(file_id) = self.waiting.take(free, |_| true) else { break };
             let Some(file) = self.open.get(&file_id) else { continue };
-            let held = is_held_for_settings(file).then_some(Purpose::Publish);
-            let Some(purpose) = purpose(file).or(held) else { continue };
+            let Some(purpose) = purpose(file) else { continue };
             if self.splitting.contains_key(&file_id) {
                 continue;
             }
