@@ -231,7 +231,7 @@ impl<'a, L: Log> FileOwner<'a, L> {
 /// The reason code of a file that is held because its feed's settings are others now.
 const SETTINGS_CHANGED: &str = "settings_changed";
 
-fn is_held_for_settings(file: &File) -> bool {
+pub(crate) fn is_held_for_settings(file: &File) -> bool {
     let code = file.reason.as_ref().map(|reason| reason.code.as_str());
     file.state == FileState::HELD && code == Some(SETTINGS_CHANGED)
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use schemas::arrival::Arrival;
+use schemas::arrival::{Arrival, Reason};
 use schemas::codec::{Codec, EventType};
 use schemas::file::{File, FileState};
 use schemas::{Digest, FileId, Topic};
@@ -12,7 +12,10 @@ use topic::{Error, Log, Received};
 use crate::bucket::{self, Object};
 use crate::feed::{AtRest, Feed, has_marker, is_object};
 use crate::follow::Follower;
+use crate::format::revision;
 use crate::known::OBJECT_GONE;
+use crate::publish::is_held_for_settings;
+use crate::watch::finding::OBJECT_UNREADABLE;
 use crate::watch::object_of;
 
 /// Objects and files, by their newest rows.
@@ -22,6 +25,9 @@ pub struct Roll {
     pub arrivals: BTreeMap<(String, String), Arrival>,
     /// The newest row of each file.
     pub files: BTreeMap<FileId, File>,
+    /// Objects that could not be read before this roll was opened: who watches their feed tries
+    /// them again when it starts. None before the first look.
+    unreadable: Option<HashSet<(String, String)>>,
     arrival_rows: Follower,
     file_rows: Follower,
 }
@@ -32,6 +38,7 @@ impl Roll {
         Self {
             arrivals: BTreeMap::new(),
             files: BTreeMap::new(),
+            unreadable: None,
             arrival_rows: Follower::new(log, Topic::Arrivals),
             file_rows: Follower::new(log, Topic::Files),
         }
@@ -43,8 +50,19 @@ impl Roll {
     ///
     /// Where the log can't be read.
     pub async fn follow<L: Log>(&mut self, log: &L) -> Result<(), Error> {
-        let Self { arrivals, files, arrival_rows, file_rows } = self;
-        arrival_rows.poll(log, |_, message| take_arrival(arrivals, &message)).await?;
+        let Self { arrivals, files, unreadable, arrival_rows, file_rows } = self;
+        let take = |_, message: Received| {
+            if let (Some(unreadable), Some(key)) =
+                (&mut *unreadable, take_arrival(arrivals, &message))
+            {
+                unreadable.remove(&key);
+            }
+        };
+        arrival_rows.poll(log, take).await?;
+        if unreadable.is_none() {
+            let rows = arrivals.iter().filter(|(_, row)| has_code(&row.reason, OBJECT_UNREADABLE));
+            *unreadable = Some(rows.map(|(key, _)| key.clone()).collect());
+        }
         file_rows.poll(log, |_, message| take_file(files, &message)).await
     }
 
@@ -70,13 +88,16 @@ impl Roll {
         let sent = self.arrivals.values().filter(|row| row.state.is_sent());
         let known: HashSet<&FileId> = self.files.keys().collect();
         let all_known = sent.filter_map(|row| row.file_id.as_ref()).all(|id| known.contains(id));
-        Ok(all_known && self.files.values().all(File::is_at_end))
+        let is_at_end = |file: &File| file.is_at_end() && !goes_on(file, feeds);
+        Ok(all_known && self.files.values().all(is_at_end))
     }
 
     fn is_at_end(&self, feed: &Feed, object: &Object, missing: &HashSet<(&str, &Digest)>) -> bool {
         let key = (feed.name.clone(), object.key.clone());
+        let is_tried_again = self.unreadable.as_ref().is_some_and(|them| them.contains(&key));
         self.arrivals.get(&key).is_some_and(|row| {
-            row.version == object.version
+            !is_tried_again
+                && row.version == object.version
                 && row.state.is_end()
                 && !row.is_refused_otherwise_than(&feed.digest())
                 && !self.may_be_missed(row, missing)
@@ -93,10 +114,8 @@ impl Roll {
 
     /// The feeds and contents of files that miss their bytes, whichever occurrence it is.
     fn missing(&self) -> HashSet<(&str, &Digest)> {
-        let misses_bytes = |file: &&File| {
-            let code = file.reason.as_ref().map(|reason| reason.code.as_str());
-            file.state == FileState::FAILED && code == Some(OBJECT_GONE)
-        };
+        let misses_bytes =
+            |file: &&File| file.state == FileState::FAILED && has_code(&file.reason, OBJECT_GONE);
         let missing = self.files.values().filter(misses_bytes);
         missing.map(|file| (file.feed.as_str(), &file.verdict.content_digest)).collect()
     }
@@ -110,18 +129,40 @@ impl Roll {
     }
 }
 
-fn take_arrival(arrivals: &mut BTreeMap<(String, String), Arrival>, message: &Received) {
+/// True where a file is held for settings that are its feed's again: its owner goes on with it.
+fn goes_on(file: &File, feeds: &[Feed]) -> bool {
+    let verdict = &file.verdict;
+    is_held_for_settings(file)
+        && feeds.iter().filter(|feed| feed.name == file.feed).any(|feed| {
+            verdict.settings_digest == feed.settings.digest()
+                && Some(verdict.reader_revision) == revision(&feed.settings.format)
+        })
+}
+
+fn has_code(reason: &Option<Reason>, code: &str) -> bool {
+    reason.as_ref().is_some_and(|reason| reason.code == code)
+}
+
+/// Takes a row of arrivals, and says of which object.
+fn take_arrival(
+    arrivals: &mut BTreeMap<(String, String), Arrival>,
+    message: &Received,
+) -> Option<(String, String)> {
     let Some(value) = &message.value else {
-        if let Some(gone) = object_of(&message.key) {
-            arrivals.remove(&gone);
-        }
-        return;
+        let gone = object_of(&message.key)?;
+        arrivals.remove(&gone);
+        return Some(gone);
     };
     match Codec::built_in().decode::<Arrival>(value) {
         Ok(row) => {
-            arrivals.insert((row.feed.clone(), row.object.clone()), row);
+            let key = (row.feed.clone(), row.object.clone());
+            arrivals.insert(key.clone(), row);
+            Some(key)
         }
-        Err(error) => tracing::error!(%error, "a row of arrivals can't be read"),
+        Err(error) => {
+            tracing::error!(%error, "a row of arrivals can't be read");
+            None
+        }
     }
 }
 

@@ -29,7 +29,7 @@ use crate::publish::FILES_GROUP;
 use crate::step::Step;
 use crate::verify::{Finding, Place, Progress, verify_unless};
 
-mod finding;
+pub(crate) mod finding;
 
 /// The consumer group whose members share the feeds.
 pub const FEEDS_GROUP: &str = "feeds";

@@ -12,7 +12,10 @@
 //! | resubmit | reconciled, unbalanced | as before; a file of one record for each record |
 //!
 //! Anything else is refused with a sentence and changes nothing; so is whatever comes while another
-//! command is under way. A command that is in the row already is not taken again.
+//! command is under way. But hold, release and cancel wait for nobody: where one of them is taken,
+//! a replay or resubmission under way is given up, and answered so. A cancel does that also where
+//! the file is reconciled or unbalanced, and then the file itself is as before.
+//! A command that is in the row already is not taken again.
 
 use schemas::arrival::Reason;
 use schemas::command::{Action, FileCommand};
@@ -21,6 +24,7 @@ use schemas::record::{Reversal, SegmentClosed};
 use schemas::{CommandId, FileId, Timestamp};
 
 use super::SETTINGS_CHANGED;
+use super::work::answer;
 use crate::reconcile::lacks_events;
 use states::refusal;
 
@@ -93,10 +97,20 @@ pub(super) fn take(mut file: File, command: FileCommand, given: &Given) -> Optio
     if has(&file, &id) {
         return None;
     }
-    let came = match why_not(&file, &command) {
+    let why_not = why_not(&file, &command);
+    let former = file.work.take();
+    let came = match why_not {
         Some(why) => Err(why),
         None => operate(&mut file, &command, given),
     };
+    match (&came, former) {
+        (Err(_), former) => file.work = former,
+        (Ok(_), None) => (),
+        (Ok(_), Some(former)) => {
+            let detail = format!("given up by a {}", command.action);
+            file.answers.push(answer(former, AnswerKind::FAILED, detail, given.now));
+        }
+    }
     let (outcome, detail, accepted) = match came {
         Ok(Came::Begun(work, asks)) => {
             file.work = Some(*work);
@@ -130,8 +144,20 @@ fn has(file: &File, id: &CommandId) -> bool {
 /// Why a file does not take a command, by its row alone; none where that is no hindrance.
 fn why_not(file: &File, command: &FileCommand) -> Option<String> {
     let action = &command.action;
-    if let Some(Work { action, by, .. }) = &file.work {
-        return Some(format!("a {action} by {by} is under way; wait for its answer"));
+    let gives_up = [Action::HOLD, Action::RELEASE, Action::CANCEL].contains(action);
+    match &file.work {
+        Some(work) if !(gives_up && may_be_given_up(work)) => {
+            // Elsewhere a cancel would give up the file.
+            let remedy = match may_be_given_up(work) && has_ended(file) {
+                true => ", or give it up by `batchless cancel`",
+                false => "",
+            };
+            let Work { action, by, .. } = work;
+            return Some(format!("a {action} by {by} is under way; wait for its answer{remedy}"));
+        }
+        // It is given up, and the file, which has ended, is as before.
+        Some(_) if *action == Action::CANCEL && has_ended(file) => return None,
+        _ => (),
     }
     let of_whole_files = [Action::REPLAY, Action::ACCEPT, Action::RESUBMIT];
     if let Some(of) = &file.resubmits
@@ -144,6 +170,17 @@ fn why_not(file: &File, command: &FileCommand) -> Option<String> {
         return Some(format!("the file is {}: {why}", file.state));
     }
     if *action == Action::RESUBMIT { wrong_records(file, command) } else { None }
+}
+
+/// True for what reads the file again: it changes nothing of the file that a shard can't take or
+/// leave, and it lasts for as long as the bucket is away.
+fn may_be_given_up(work: &Work) -> bool {
+    [Action::REPLAY, Action::RESUBMIT].contains(&work.action)
+}
+
+/// True where every shard has answered to the end of a file.
+fn has_ended(file: &File) -> bool {
+    [FileState::RECONCILED, FileState::UNBALANCED].contains(&file.state)
 }
 
 /// One action on a file in a state for it; where it is refused, the file is as it was.
@@ -181,6 +218,9 @@ fn release(file: &mut File, _: &FileCommand, _: &Given) -> Result<Came, String> 
 }
 
 fn cancel(file: &mut File, command: &FileCommand, given: &Given) -> Result<Came, String> {
+    if has_ended(file) {
+        return Ok(Came::Done("what was under way is given up; the file is as before".to_owned()));
+    }
     let whole = (0, i64::MAX);
     let work = begin(file, command, whole);
     let mut asks = Vec::new();

@@ -15,7 +15,7 @@ use crate::step::Step;
 use crate::verify::{Finding, Refused, Verified};
 
 /// The reason code of an object that could not be read, again and again.
-pub(super) const OBJECT_UNREADABLE: &str = "object_unreadable";
+pub(crate) const OBJECT_UNREADABLE: &str = "object_unreadable";
 
 /// How often an object is tried that can't be read: with the waits in between some 15 s.
 const READS_MAX: u32 = 5;

@@ -447,6 +447,51 @@ async fn a_command_that_cannot_be_decoded_is_passed_over() {
     house.stop().await;
 }
 
+/// Whatever changes its row while it is read again under its own settings.
+#[tokio::test(start_paused = true)]
+async fn a_file_that_was_held_for_its_settings_goes_on_whatever_comes_meanwhile() {
+    let mut house = House::new(Fault::Retry, 0);
+    let original = Arc::clone(&house.config);
+    house.put("a.ach", nacha(30, 'A')).await;
+    house.start_watching();
+    house.until(|roll| states(roll).get("a.ach").is_some_and(|state| state == "verified")).await;
+    house.stop().await;
+    let mut changed = Config::clone(&original);
+    changed.feeds[0].settings.side = ingest::format::Side::Acquirer;
+    house.config = changed.into();
+    house.start_publishing();
+    let roll = house.until(|roll| all_in(roll, &FileState::HELD)).await;
+    house.stop().await;
+    house.config = original;
+    let hold = command(&Action::HOLD, *roll.files.keys().next().unwrap(), 1);
+    *house.at_step.lock().unwrap() = Some((Step::BlockRead, vec![hold.clone()]));
+    house.start_publishing();
+    assert_eq!(house.answer(&hold).await.outcome, AnswerKind::REFUSED);
+    house.until(|roll| all_in(roll, &FileState::RECONCILED)).await;
+    house.stop().await;
+}
+
+/// A bucket that is away keeps a replay from its end, and nobody from giving up the file.
+#[tokio::test(start_paused = true)]
+async fn a_cancel_waits_for_no_replay() {
+    in_every_trouble(3, async |house| {
+        let file = in_flight(house, Step::ChunkPublished, &[Action::HOLD]).await;
+        let replay = command(&Action::REPLAY, file.file_id, 1);
+        let cancel = command(&Action::CANCEL, file.file_id, 2);
+        house.arm();
+        // Right behind the replay: nothing is read for it yet.
+        house.order_all(&[&replay, &cancel]).await;
+        let given_up = house.answer(&replay).await;
+        let expected = (AnswerKind::FAILED, "given up by a cancel".to_owned());
+        assert_eq!((given_up.outcome, given_up.detail), expected);
+        assert_eq!(house.answer(&cancel).await.outcome, AnswerKind::DONE);
+        let file = now(house, &file.file_id).await;
+        assert_eq!((file.state, file.work), (FileState::CANCELLED, None));
+        assert_eq!(house.shards.lock().unwrap().applied(&file.file_id), 0);
+    })
+    .await;
+}
+
 /// The byte at which an entry begins, behind the two headers.
 fn entry_at(index: &i64) -> i64 {
     95 * (index + 2)

@@ -293,6 +293,13 @@ impl House {
         self.answer(&command).await
     }
 
+    /// Publishes these commands, one right behind the other.
+    pub(crate) async fn order_all(&self, commands: &[&FileCommand]) {
+        for command in commands {
+            order(&self.log, command).await;
+        }
+    }
+
     /// Waits for the answer to a command.
     pub(crate) async fn answer(&self, command: &FileCommand) -> Answer {
         let id = command.command_id;

@@ -253,9 +253,62 @@ fn a_command_is_taken_once() {
         if taken.file.work.is_some() {
             let other = FileCommand { command_id: CommandId([8; 16]), ..command(&action) };
             let detail = refused(taken.file, other, &given());
-            assert_eq!(detail, format!("a {action} by ana is under way; wait for its answer"));
+            let is_reading = [Action::REPLAY, Action::RESUBMIT].contains(&action);
+            let remedy = if is_reading { ", or give it up by `batchless cancel`" } else { "" };
+            let expected = format!("a {action} by ana is under way; wait for its answer{remedy}");
+            assert_eq!(detail, expected);
         }
     }
+}
+
+/// What reads a file again may last: nobody waits for it who must act at once.
+#[test]
+fn a_replay_or_resubmission_under_way_is_given_up() {
+    let mut page = String::new();
+    for (work, state) in [
+        (Action::REPLAY, FileState::HELD),
+        (Action::REPLAY, FileState::PUBLISHED),
+        (Action::REPLAY, FileState::UNBALANCED),
+        (Action::RESUBMIT, FileState::RECONCILED),
+        (Action::REVERSE, FileState::RECONCILED),
+    ] {
+        for action in [Action::HOLD, Action::RELEASE, Action::CANCEL] {
+            let begun = take(file(&state), command(&work), &given()).unwrap().file;
+            let other = FileCommand { command_id: CommandId([8; 16]), ..command(&action) };
+            let Taken { file: after, .. } = take(begun.clone(), other.clone(), &given()).unwrap();
+            let came: Vec<_> = after.answers.iter().map(|it| it.outcome.as_str()).collect();
+            let under_way = after.work.as_ref().map(|work| work.action.as_str());
+            page.push_str(&format!(
+                "{work} {state}, {action}: {} {under_way:?} {came:?}\n",
+                after.state
+            ));
+            match after.answers.first() {
+                Some(first) if first.outcome == AnswerKind::FAILED => {
+                    assert_eq!(first.command_id, command(&work).command_id);
+                    assert_eq!(first.detail, format!("given up by a {action}"));
+                }
+                _ => assert_eq!(after.work, begun.work),
+            }
+        }
+    }
+    expect![[r#"
+        replay held, hold: held Some("replay") ["refused"]
+        replay held, release: publishing None ["failed", "done"]
+        replay held, cancel: cancelled Some("cancel") ["failed"]
+        replay published, hold: published Some("replay") ["refused"]
+        replay published, release: published Some("replay") ["refused"]
+        replay published, cancel: cancelled Some("cancel") ["failed"]
+        replay unbalanced, hold: unbalanced Some("replay") ["refused"]
+        replay unbalanced, release: unbalanced Some("replay") ["refused"]
+        replay unbalanced, cancel: unbalanced None ["failed", "done"]
+        resubmit reconciled, hold: reconciled Some("resubmit") ["refused"]
+        resubmit reconciled, release: reconciled Some("resubmit") ["refused"]
+        resubmit reconciled, cancel: reconciled None ["failed", "done"]
+        reverse reconciled, hold: reversing Some("reverse") ["refused"]
+        reverse reconciled, release: reversing Some("reverse") ["refused"]
+        reverse reconciled, cancel: reversing Some("reverse") ["refused"]
+    "#]]
+    .assert_eq(&page);
 }
 
 /// What a row alone refuses costs no reading of other rows.

@@ -149,6 +149,34 @@ fn a_replay_fails_where_a_shard_does_not_end_and_the_file_is_as_before() {
     }
 }
 
+/// What shards answer to a replay that was given up is no answer to what came behind it.
+#[test]
+fn late_answers_to_what_was_given_up_end_nothing() {
+    let (replay, mut cancel) = (command(&Action::REPLAY), command(&Action::CANCEL));
+    cancel.command_id = schemas::CommandId([8; 16]);
+    for state in [FileState::HELD, FileState::PUBLISHED] {
+        let begun = begun(&Action::REPLAY, &state);
+        let mut file = take(begun, cancel.clone(), &given()).unwrap().file;
+        let work = file.work.clone();
+        for shard in [0, 2] {
+            take_segment(&mut file, answer(shard, 11, 0, Some(&replay)), NOW);
+        }
+        assert_eq!((&file.state, &file.work), (&FileState::CANCELLED, &work));
+        let closed = |mut answer: SegmentApplied| {
+            answer.segment.complete = false;
+            answer
+        };
+        for shard in super::super::operate::touched(&file.checkpoint.clone()) {
+            let all = if shard == 0 { 2 } else { 1 };
+            take_segment(&mut file, closed(answer(shard, 20, 0, Some(&cancel))), NOW);
+            take_segment(&mut file, closed(answer(shard, 21, all, Some(&cancel))), NOW);
+        }
+        let outcomes: Vec<_> = file.answers.iter().map(|it| it.outcome.clone()).collect();
+        assert_eq!(outcomes, [AnswerKind::FAILED, AnswerKind::DONE]);
+        assert_eq!(file.work, None);
+    }
+}
+
 /// While it reads the file again, answers to it can't be there yet; those to others change nothing.
 #[test]
 fn a_replay_does_not_end_before_all_is_published() {
