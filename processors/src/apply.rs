@@ -65,6 +65,7 @@
 //! |---|---|---|
 //! | the account belongs to another shard | rejected | `wrong_shard` |
 //! | the state is no known word | rejected | `state_unknown` |
+//! | the account is closed, and the state is another | rejected | `account_closed` |
 //! | else, also when it comes again | changed | |
 
 use std::collections::HashMap;
@@ -417,6 +418,12 @@ impl Shard {
         {
             let why = || "expected open, frozen or closed, found another word".to_owned();
             return Ok(rejected(reason("state_unknown", why)));
+        }
+        let is_closed =
+            self.accounts.get(slot).is_some_and(|account| account.state == AccountState::CLOSED);
+        if is_closed && state.as_ref().is_some_and(|state| *state != AccountState::CLOSED) {
+            let why = || "a closed account stays closed".to_owned();
+            return Ok(rejected(reason("account_closed", why)));
         }
         // From here on nothing can fail.
         self.accounts.change(slot, state, changed.label.as_deref());

@@ -392,6 +392,10 @@ fn a_state_is_set_and_stops_what_it_should() {
          1/2 presentment credit 100 USD a
          account a melted -
          account x frozen -
+         account a frozen ****8888
+         account a open -
+         account a closed -
+         account a - ****9999
          1/3 presentment debit 0 USD a",
         expect![[r#"
             account a frozen -                           → changed; a frozen -
@@ -403,6 +407,10 @@ fn a_state_is_set_and_stops_what_it_should() {
             1/2 presentment credit 100 USD a             → rejected account_closed: the account is closed
             account a melted -                           → rejected state_unknown: expected open, frozen or closed, found another word
             account x frozen -                           → rejected wrong_shard: expected an account of shard 0, found one of shard 1
+            account a frozen ****8888                    → rejected account_closed: a closed account stays closed
+            account a open -                             → rejected account_closed: a closed account stays closed
+            account a closed -                           → changed; a closed ****7777
+            account a - ****9999                         → changed; a closed ****9999
             1/3 presentment debit 0 USD a                → applied
         "#]],
     );
