@@ -103,6 +103,13 @@ impl File {
         self.state.is_end() && self.work.is_none()
     }
 
+    /// True where the file has ended and nothing of it is applied: what it held may be tried again.
+    pub fn has_ended_without_effect(&self) -> bool {
+        let ends = [FileState::RECONCILED, FileState::CANCELLED, FileState::REVERSED];
+        let is_undone = |segment: &Segment| segment.applied == segment.reversed;
+        self.work.is_none() && ends.contains(&self.state) && self.segments.iter().all(is_undone)
+    }
+
     /// The id of the first occurrence of its content: all of them, and what is resubmitted of
     /// them, lie in the partition of `files` that this one belongs to.
     pub fn first_id(&self, ledger: &str) -> FileId {

@@ -140,6 +140,7 @@ impl<L: Log> FileOwner<'_, L> {
             unpinned: self.unpinned(file).map(|reason| *reason),
             other_reader: self.other_reader(file).map(|reason| *reason),
             next_occurrence: None,
+            on_its_way: None,
             attempts: Vec::new(),
         };
         if command.action == Action::ACCEPT {
@@ -150,12 +151,33 @@ impl<L: Log> FileOwner<'_, L> {
                 .find(|(file_id, _)| !self.has_row(file_id))
                 .and_then(|(file_id, number)| Some((file_id, i32::try_from(number).ok()?)));
         }
+        if command.action == Action::ACCEPT {
+            given.on_its_way = self.later_on_its_way(file).await?;
+        }
         if command.action == Action::RESUBMIT && may_be_taken(file, command) {
             for index in &command.indices {
                 given.attempts.push(self.latest_attempt(file, *index).await?);
             }
         }
         Ok(given)
+    }
+
+    /// A later occurrence of a file's content that has not ended, or waits and may go on.
+    async fn later_on_its_way(
+        &mut self,
+        file: &File,
+    ) -> Result<Option<(FileId, FileState)>, Failure> {
+        let content = &file.verdict.content_digest;
+        let of = u32::try_from(file.verdict.occurrence).unwrap_or_default();
+        for number in of.saturating_add(1).. {
+            let file_id = FileId::new(&self.config.ledger, number, content);
+            let Some(row) = self.row(&Changed::default(), &file_id).await? else { break };
+            let waits = [FileState::HELD, FileState::FAILED].contains(&row.state);
+            if waits || !row.is_at_end() {
+                return Ok(Some((file_id, row.state)));
+            }
+        }
+        Ok(None)
     }
 
     /// The row of a record's latest attempt, where it was resubmitted before.

@@ -8,7 +8,7 @@
 //! | cancel | verified, publishing, published, held, failed | cancelled; work until all that was applied is undone |
 //! | reverse | reconciled, unbalanced | reversing; then reversed, or for a part as before |
 //! | replay | published, reconciled, unbalanced; held and failed below the checkpoint | as before; where a shard lacks events, all of it is published again |
-//! | accept | published, reconciled, unbalanced, cancelled, reversing, reversed | as before; the next occurrence is verified |
+//! | accept | published, reconciled, unbalanced, cancelled, reversed, and no later occurrence is on its way | as before; the next occurrence is verified |
 //! | resubmit | reconciled, unbalanced | as before; a file of one record for each record |
 //!
 //! Anything else is refused with a sentence and changes nothing; so is whatever comes while another
@@ -36,6 +36,16 @@ const HELD_BY_OPERATOR: &str = "held_by_operator";
 /// The most records that one command resubmits: they are published together.
 const RESUBMITTED_MAX: usize = 5_000;
 
+/// How many answers a row holds before it takes no further command: a row is read and written whole.
+const ANSWERS_MAX: usize = 1_000;
+
+/// How many more there may be to commands that undo all of a file.
+const ANSWERS_SPARE: usize = 100;
+
+/// What a full row answers; it keeps one of these.
+const ROW_IS_FULL: &str = "its row holds as many answers as it may; only `batchless cancel`, or \
+                           `batchless reverse` of the whole file, is taken still";
+
 /// What the table asks of the surroundings.
 #[derive(Debug)]
 pub(super) struct Given {
@@ -49,6 +59,8 @@ pub(super) struct Given {
     pub(super) other_reader: Option<Reason>,
     /// To accept: the first occurrence of the content that no row has.
     pub(super) next_occurrence: Option<(FileId, i32)>,
+    /// To accept: a later occurrence of the content that has not ended, or may go on, and its state.
+    pub(super) on_its_way: Option<(FileId, FileState)>,
     /// To resubmit: the row of each record's latest attempt, in the order of the command.
     pub(super) attempts: Vec<Option<File>>,
 }
@@ -123,6 +135,9 @@ pub(super) fn take(mut file: File, command: FileCommand, given: &Given) -> Optio
         }
         Err(why) => (AnswerKind::REFUSED, why, None),
     };
+    if detail == ROW_IS_FULL {
+        file.answers.retain(|answer| answer.detail != ROW_IS_FULL);
+    }
     file.answers.push(Answer {
         command_id: id,
         action: command.action.as_str().to_owned(),
@@ -144,6 +159,9 @@ fn has(file: &File, id: &CommandId) -> bool {
 /// Why a file does not take a command, by its row alone; none where that is no hindrance.
 fn why_not(file: &File, command: &FileCommand) -> Option<String> {
     let action = &command.action;
+    if is_full(file, command) {
+        return Some(ROW_IS_FULL.to_owned());
+    }
     let gives_up = [Action::HOLD, Action::RELEASE, Action::CANCEL].contains(action);
     match &file.work {
         Some(work) if !(gives_up && may_be_given_up(work)) => {
@@ -170,6 +188,16 @@ fn why_not(file: &File, command: &FileCommand) -> Option<String> {
         return Some(format!("the file is {}: {why}", file.state));
     }
     if *action == Action::RESUBMIT { wrong_records(file, command) } else { None }
+}
+
+/// True where a row has no place for the answer to a command.
+fn is_full(file: &File, command: &FileCommand) -> bool {
+    let is_whole =
+        |(first, last)| first == 0 && file.verdict.records <= i64::saturating_add(last, 1);
+    let undoes_all = command.action == Action::CANCEL
+        || (command.action == Action::REVERSE && range_of(file, command).is_ok_and(is_whole));
+    let spare = if undoes_all { ANSWERS_SPARE } else { 0 };
+    ANSWERS_MAX.saturating_add(spare) <= file.answers.len()
 }
 
 /// True for what reads the file again: it changes nothing of the file that a shard can't take or
@@ -271,6 +299,12 @@ fn replay(file: &mut File, command: &FileCommand, given: &Given) -> Result<Came,
 }
 
 fn accept(file: &mut File, command: &FileCommand, given: &Given) -> Result<Came, String> {
+    if let Some((file_id, state)) = &given.on_its_way {
+        return Err(format!(
+            "it was accepted before, as file {file_id}, which is {state}; wait for its end, or \
+             `batchless cancel` gives it up"
+        ));
+    }
     if let Some(why) = &given.unpinned {
         return Err(why.to_string());
     }
@@ -330,7 +364,7 @@ fn resubmit(file: &mut File, command: &FileCommand, given: &Given) -> Result<Cam
     }
     let indices = &command.indices;
     for (index, former) in indices.iter().zip(&given.attempts) {
-        if let Some(former) = former.as_ref().filter(|former| !is_rejected(former)) {
+        if let Some(former) = former.as_ref().filter(|former| !former.has_ended_without_effect()) {
             let (file_id, state) = (former.file_id, &former.state);
             return Err(format!(
                 "record {index} was resubmitted as file {file_id}, which is {state}"
@@ -417,13 +451,6 @@ pub(super) fn touched(checkpoint: &Checkpoint) -> impl Iterator<Item = i32> {
 /// True where something of the file is published.
 fn is_begun(file: &File) -> bool {
     0 < file.checkpoint.next_index
-}
-
-/// True where the only record of a file was rejected, and that is the end of it.
-fn is_rejected(file: &File) -> bool {
-    file.state == FileState::RECONCILED
-        && (file.checkpoint.rejected == 1
-            || file.segments.iter().any(|segment| segment.rejected == 1))
 }
 
 #[cfg(test)]

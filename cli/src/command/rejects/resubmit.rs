@@ -65,7 +65,7 @@ async fn make(books: &Books, file: &File, indices: &[i64]) -> anyhow::Result<Pla
     let mut settled = 0_i64;
     for (index, reject) in rejected.iter().filter(|(index, _)| is_wanted(index)) {
         match attempts.get(index) {
-            Some(latest) if !is_rejected(latest) => {
+            Some(latest) if !latest.has_ended_without_effect() => {
                 settled += 1;
                 if !indices.is_empty() {
                     let (file_id, state) = (latest.file_id, &latest.state);
@@ -193,10 +193,4 @@ async fn attempts(books: &Books, file: &File) -> anyhow::Result<BTreeMap<i64, Fi
         }
     }
     Ok(latest)
-}
-
-/// True where an attempt has ended, and its one record was rejected again.
-fn is_rejected(file: &File) -> bool {
-    file.state == FileState::RECONCILED
-        && (file.checkpoint.rejected == 1 || file.segments.iter().any(|it| it.rejected == 1))
 }

@@ -81,10 +81,10 @@ static TABLE: [Row; 7] = [
             State::RECONCILED,
             State::UNBALANCED,
             State::CANCELLED,
-            State::REVERSING,
             State::REVERSED,
         ],
         refused: &[
+            (&[State::REVERSING], "it is being undone; wait for its end"),
             (&[State::HELD], "`batchless release` lets it go on"),
             (&[State::FAILED], "it goes on by itself once its bytes are there again"),
         ],

@@ -123,6 +123,7 @@ pub(in super::super) fn given() -> Given {
         unpinned: None,
         other_reader: None,
         next_occurrence: Some((FileId([9; 16]), 1)),
+        on_its_way: None,
         attempts: vec![None],
     }
 }
@@ -210,7 +211,7 @@ fn each_command_in_each_state() {
         accept   held        held        refused: the file is held: `batchless release` lets it go on
         accept   failed      failed      refused: the file is failed: it goes on by itself once its bytes are there again
         accept   cancelled   cancelled   done: accepted again, as file 09090909090909090909090909090909, verified at again.ach
-        accept   reversing   reversing   done: accepted again, as file 09090909090909090909090909090909, verified at again.ach
+        accept   reversing   reversing   refused: the file is reversing: it is being undone; wait for its end
         accept   reversed    reversed    done: accepted again, as file 09090909090909090909090909090909, verified at again.ach
         replay   verified    verified    refused: the file is verified: nothing of it is published yet
         replay   publishing  publishing  refused: the file is publishing: it is being published; `batchless hold` stops it
@@ -309,6 +310,46 @@ fn a_replay_or_resubmission_under_way_is_given_up() {
         reverse reconciled, cancel: reversing Some("reverse") ["refused"]
     "#]]
     .assert_eq(&page);
+}
+
+fn begun_work() -> Option<Work> {
+    take(file(&FileState::RECONCILED), command(&Action::REVERSE), &given()).unwrap().file.work
+}
+
+#[test]
+fn a_content_is_accepted_once_at_a_time() {
+    let on_its_way = Some((FileId([9; 16]), FileState::PUBLISHING));
+    let given = Given { on_its_way, ..given() };
+    let detail = refused(file(&FileState::REVERSED), command(&Action::ACCEPT), &given);
+    let id = FileId([9; 16]);
+    let start = format!("it was accepted before, as file {id}, which is publishing; wait");
+    assert!(detail.starts_with(&start), "{detail}");
+}
+
+#[test]
+fn a_full_row_takes_only_what_undoes_the_file() {
+    let mut full = file(&FileState::RECONCILED);
+    let mut number = 0_u32;
+    let mut ask = |file: File, action: &Action, first_index| {
+        number += 1;
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        let asked = FileCommand { command_id: CommandId(id), first_index, ..command(action) };
+        take(file, asked, &given()).unwrap().file
+    };
+    for _ in 0..ANSWERS_MAX + 50 {
+        full = ask(full, &Action::RELEASE, None);
+    }
+    assert_eq!(full.answers.len(), ANSWERS_MAX + 1);
+    assert_eq!(full.answers.last().unwrap().detail, ROW_IS_FULL);
+    for (action, first) in [(Action::REVERSE, Some(1)), (Action::REPLAY, None)] {
+        assert_eq!(ask(full.clone(), &action, first).work, None);
+    }
+    assert!(ask(full.clone(), &Action::REVERSE, Some(0)).work.is_some());
+    for _ in 0..2 * ANSWERS_SPARE {
+        full = ask(full, &Action::CANCEL, None);
+    }
+    assert!(full.answers.len() <= ANSWERS_MAX + ANSWERS_SPARE + 1);
 }
 
 /// What a row alone refuses costs no reading of other rows.
@@ -437,16 +478,27 @@ fn only_what_was_rejected_is_resubmitted() {
         row.state = state;
         row.segments.truncate(1);
         row.segments[0].rejected = rejected;
+        row.segments[0].applied = 1 - rejected;
         row.checkpoint.rejected = 0;
         row.resubmits = Some(Resubmits { file_id: FileId([1; 16]), index: 3, attempt: 1 });
         Given { attempts: vec![Some(row)], ..given() }
     };
     let id = FileId([5; 16]);
-    for state in [FileState::PUBLISHED, FileState::RECONCILED, FileState::REVERSED] {
+    for state in [FileState::PUBLISHED, FileState::RECONCILED, FileState::CANCELLED] {
         let expected = format!("record 3 was resubmitted as file {id}, which is {state}");
         assert_eq!(refused(file(), of(&[3]), &attempt(state, 0)), expected);
     }
     let taken = take(file(), of(&[3]), &attempt(FileState::RECONCILED, 1)).unwrap();
+    // What was undone since is as if it had never been; but not before that has ended.
+    for state in [FileState::CANCELLED, FileState::REVERSED] {
+        let mut given = attempt(state, 0);
+        let row = given.attempts[0].as_mut().unwrap();
+        row.segments[0].reversed = row.segments[0].applied;
+        assert!(take(file(), of(&[3]), &given).unwrap().file.work.is_some());
+        let row = given.attempts[0].as_mut().unwrap();
+        row.work = begun_work();
+        refused(file(), of(&[3]), &given);
+    }
     let work = taken.file.work.unwrap();
     assert_eq!((work.indices, work.byte_offsets, work.attempts), (vec![3], vec![300], vec![2]));
     let of_a_record = attempt(FileState::RECONCILED, 1).attempts.remove(0).unwrap();
