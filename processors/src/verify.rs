@@ -39,7 +39,7 @@ pub struct Check {
     pub ok: bool,
     /// What must be.
     pub expected: String,
-    /// What is.
+    /// What is: as expected where it is so, maybe with what is still to come.
     pub found: String,
 }
 
@@ -128,8 +128,10 @@ async fn shard<L: Log, V: View>(
     findings: &mut Findings<'_>,
 ) -> Result<(), Error> {
     let codec = Codec::built_in();
-    let mut events = log.map(|log| Events::new(log, row));
-    let mut published = log.map(|log| Published::new(log, row));
+    let (mut events, mut published) = match log {
+        Some(log) => (Some(Events::open(log, row).await?), Some(Published::open(log, row).await?)),
+        None => (None, None),
+    };
     let mut earlier = Earlier::default();
     let mut pass = Pass::new(row.shard);
     loop {

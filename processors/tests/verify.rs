@@ -76,7 +76,15 @@ async fn each_fault_is_found_by_its_check_alone() {
         (postings, |it| it.publish = |_, all| all.push(all[0].clone())),
         (postings, |it| it.publish = |_, all| drop(all.remove(1))),
         (postings, |it| it.publish = |_, all| all.swap(0, 1)),
-        (postings, |it| it.publish = |_, all| drop(all.pop())),
+        (postings, |it| it.publish = |_, all| drop(all.remove(all.len() - 2))),
+        (postings, |it| it.publish = |_, all| drop(all.remove(0))),
+        (postings, |it| {
+            // A beginning, and then one that was there before.
+            it.publish = |_, all| {
+                all.truncate(3);
+                all.push(all[0].clone());
+            };
+        }),
         (postings, |it| it.publish = |_, all| all[1].value = all[0].value.clone()),
         ("G3 the legs of every outcome sum to zero", |it| {
             it.outcomes[1][0].legs[1].amount_minor += 1;
@@ -142,6 +150,72 @@ async fn each_fault_is_found_by_its_check_alone() {
             "G3 all balances in USD with 2 decimals sum to zero"
         ]
     );
+}
+
+/// What is committed and not yet published is the outbox's to send: no departure, and it is told.
+#[tokio::test]
+async fn a_tail_that_is_not_sent_yet_is_told_and_no_departure() {
+    let name = "G2 postings has each outcome of the store once, in order";
+    let outcomes = |it: &Picture| it.outcomes.iter().map(Vec::len).sum::<usize>();
+    type Publish = fn(u32, &mut Vec<topic::Message>);
+    let kept: &[(Publish, fn(usize) -> usize)] = &[
+        (|_, _| (), |_| 0),
+        (|_, all| drop(all.pop()), |_| 2),
+        (
+            |shard, all| {
+                if shard == 1 {
+                    all.truncate(2)
+                }
+            },
+            |_| 3,
+        ),
+        (|_, all| all.clear(), |all| all),
+    ];
+    for (at, (publish, unsent)) in kept.iter().enumerate() {
+        let mut picture = Picture::new().await;
+        picture.publish = *publish;
+        let checks = picture.checks().await;
+        assert_eq!(failed(&checks), [""; 0], "tail {at}: {checks:#?}");
+        let check = checks.iter().find(|check| check.name == name).unwrap();
+        let note = match unsent(outcomes(&picture)) {
+            0 => String::new(),
+            unsent => format!("; the last {unsent} not sent yet"),
+        };
+        assert_eq!(check.found, format!("{}{note}", check.expected), "tail {at}");
+    }
+}
+
+/// Beside a run the log goes on after the store's view was taken: what follows on is no departure,
+/// what doesn't is one.
+#[tokio::test]
+async fn what_was_published_after_the_view_follows_on() {
+    type Publish = fn(u32, &mut Vec<topic::Message>);
+    fn add(shard: u32, all: &mut Vec<topic::Message>, after: usize) {
+        let last = all.last().unwrap().clone();
+        let number = all.len() + after;
+        all.push(topic::Message { id: format!("{shard}/{number}").into(), ..last });
+    }
+    let later: &[(Publish, &[&str])] = &[
+        (|shard, all| (0..3).for_each(|_| add(shard, all, 0)), &[]),
+        (
+            |shard, all| add(shard, all, 1),
+            &["G2 postings has each outcome of the store once, in order"],
+        ),
+        (
+            // The last of the view is missing, and what comes after it isn't.
+            |shard, all| {
+                add(shard, all, 0);
+                drop(all.remove(all.len() - 2));
+            },
+            &["G2 postings has each outcome of the store once, in order"],
+        ),
+    ];
+    for (at, (publish, names)) in later.iter().enumerate() {
+        let mut picture = Picture::new().await;
+        picture.publish = *publish;
+        let checks = picture.checks().await;
+        assert_eq!(failed(&checks), **names, "{at}: {checks:#?}");
+    }
 }
 
 /// Where a balance alone is wrong, so is the sum of all.

@@ -20,28 +20,28 @@ const READ_BYTES_MAX: usize = 1 << 20;
 /// from the newest to the oldest.
 const EARLIER_PAGE: i64 = 512;
 
-/// A partition, message by message.
+/// A partition, message by message, up to where it ended when reading began: what a run beside adds
+/// meanwhile would come between what was looked for and not found, and what comes after it.
 struct Partition<'a, L> {
     log: &'a L,
     topic: Topic,
     partition: u32,
     offset: i64,
+    end: i64,
     page: VecDeque<Received>,
 }
 
 impl<'a, L: Log> Partition<'a, L> {
-    fn new(log: &'a L, topic: Topic, partition: u32) -> Self {
-        Self { log, topic, partition, offset: 0, page: VecDeque::new() }
+    async fn open(log: &'a L, topic: Topic, partition: u32) -> Result<Self, Error> {
+        let end = log.end(topic, partition).await?;
+        Ok(Self { log, topic, partition, offset: 0, end, page: VecDeque::new() })
     }
 
     async fn peek(&mut self) -> Result<Option<&Received>, Error> {
-        if self.page.is_empty() {
-            let end = self.log.end(self.topic, self.partition).await?;
-            if self.offset < end {
-                let offsets = self.offset..end;
-                let read = self.log.read(self.topic, self.partition, offsets, READ_BYTES_MAX);
-                self.page = read.await?.into();
-            }
+        if self.page.is_empty() && self.offset < self.end {
+            let offsets = self.offset..self.end;
+            let read = self.log.read(self.topic, self.partition, offsets, READ_BYTES_MAX);
+            self.page = read.await?.into();
             if let Some(last) = self.page.back() {
                 self.offset = last.offset.saturating_add(1);
             }
@@ -57,11 +57,13 @@ pub(super) struct Published<'a, L> {
 }
 
 impl<'a, L: Log> Published<'a, L> {
-    pub(super) fn new(log: &'a L, row: ShardRow) -> Self {
-        Self { partition: Partition::new(log, Topic::Postings, row.shard), row }
+    pub(super) async fn open(log: &'a L, row: ShardRow) -> Result<Self, Error> {
+        Ok(Self { partition: Partition::open(log, Topic::Postings, row.shard).await?, row })
     }
 
-    /// The next message must be this outcome.
+    /// The next message must be this outcome. Where there is none, the outcome is committed and not
+    /// sent yet, as are all that follow: the outbox sends them, at the latest when the shard's next
+    /// owner starts.
     pub(super) async fn compare(
         &mut self,
         stored: &OutcomeRow,
@@ -84,11 +86,15 @@ impl<'a, L: Log> Published<'a, L> {
             findings.hold(Rule::Published, false, what);
             self.partition.page.pop_front();
         }
+        if self.partition.page.is_empty() {
+            findings.unsent = findings.unsent.saturating_add(1);
+            return Ok(());
+        }
         findings.hold(Rule::Published, false, || format!("{shard}/{} is missing", stored.number));
         Ok(())
     }
 
-    /// What follows may only be what was committed since.
+    /// What follows may only be what was committed after the store's view was taken.
     pub(super) async fn end(mut self, findings: &mut Findings<'_>) -> Result<(), Error> {
         let row = self.row;
         let mut next = row.next_number;
@@ -111,9 +117,9 @@ pub(super) struct Events<'a, L> {
 }
 
 impl<'a, L: Log> Events<'a, L> {
-    pub(super) fn new(log: &'a L, row: ShardRow) -> Self {
+    pub(super) async fn open(log: &'a L, row: ShardRow) -> Result<Self, Error> {
         let decoder = Decoder::new(Codec::built_in());
-        Self { partition: Partition::new(log, Topic::Records, row.shard), row, decoder }
+        Ok(Self { partition: Partition::open(log, Topic::Records, row.shard).await?, row, decoder })
     }
 
     async fn next(&mut self, below: i64) -> Result<Option<Event>, Error> {

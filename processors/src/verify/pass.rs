@@ -108,6 +108,8 @@ pub(super) struct Findings<'a> {
     files: HashMap<FileId, OfFile>,
     /// Answers in rows that no outcome was found for yet.
     answers: HashMap<(FileId, i32, i64), &'a Segment>,
+    /// Outcomes after the last that was published.
+    pub(super) unsent: u64,
     sums: BTreeMap<(Currency, i32), i128>,
 }
 
@@ -120,7 +122,7 @@ impl<'a> Findings<'a> {
             }
         }
         let (departures, files) = (Default::default(), HashMap::new());
-        Self { known, departures, files, answers, sums: BTreeMap::new() }
+        Self { known, departures, files, answers, unsent: 0, sums: BTreeMap::new() }
     }
 
     /// Notes a departure where something that a rule wants is not so.
@@ -203,14 +205,19 @@ impl<'a> Findings<'a> {
         let has_topics = self.known.is_some();
         let rules = Rule::ALL.iter().zip(self.departures);
         let rules = rules.filter(|((.., needs_topics), _)| has_topics || !needs_topics);
+        let unsent = self.unsent;
         let mut checks: Vec<Check> = rules
-            .map(|((_, name, _), Departures { count, first })| {
+            .map(|((rule, name, _), Departures { count, first })| {
+                let expected = "none that departs".to_owned();
                 let found = match count {
-                    0 => "none that departs".to_owned(),
+                    0 if *rule == Rule::Published && unsent != 0 => {
+                        format!("{expected}; the last {unsent} not sent yet")
+                    }
+                    0 => expected.clone(),
                     1 => first,
                     more => format!("{first}, and {} more", more.saturating_sub(1)),
                 };
-                Check::of((*name).to_owned(), "none that departs", found)
+                Check { name: (*name).to_owned(), ok: count == 0, expected, found }
             })
             .collect();
         checks.extend(self.sums.into_iter().map(|((currency, exponent), sum)| {
