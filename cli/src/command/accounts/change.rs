@@ -101,11 +101,12 @@ impl Row for ChangedRow {
     }
 }
 
-/// Sets the state of accounts that are there, and prints what became of each.
+/// Sets the state of accounts that are there, and prints those that are changed.
 ///
 /// # Errors
 ///
-/// Where one of them is not there: then none is changed.
+/// Where one of them is not there: then none is changed. Where one is refused, as a closed one is:
+/// then the others are changed.
 pub(super) async fn set(
     books: Books,
     accounts: &[AccountId],
@@ -124,7 +125,7 @@ pub(super) async fn set(
     drop(view);
     let changes: Vec<Change> = accounts.iter().map(|it| Change::to(*it, state)).collect();
     let mut rows = Vec::with_capacity(changes.len());
-    apply(books, &changes, asked, |change, outcome| {
+    let is_done = apply(books, &changes, asked, |change, outcome| {
         let leg = outcome.legs.first();
         rows.push(ChangedRow {
             account: change.account.to_string(),
@@ -136,16 +137,20 @@ pub(super) async fn set(
         });
         Ok(())
     })
-    .await?;
-    print_rows(output, &rows)
+    .await;
+    if !rows.is_empty() {
+        print_rows(output, &rows)?;
+    }
+    is_done
 }
 
 /// Publishes changes to their shards and follows them, until each has its outcome; calls `take`
-/// with each, in whatever order they come.
+/// with each that is changed, in whatever order they come.
 ///
 /// # Errors
 ///
-/// Where they can't be published or followed, or one was refused.
+/// Where they can't be published or followed; and, after all have their outcome, where one was
+/// refused.
 pub(super) async fn apply(
     books: Books,
     changes: &[Change],
@@ -172,9 +177,37 @@ pub(super) async fn apply(
         from,
         seen: vec![false; changes.len()],
         left: changes.len(),
+        refused: Refused::default(),
         take,
     };
-    carry_out(books, publishes, &mut outcomes).await
+    carry_out(books, publishes, &mut outcomes).await?;
+    outcomes.refused.into_result()
+}
+
+/// Changes that were refused.
+#[derive(Debug, Default)]
+struct Refused {
+    count: usize,
+    /// Of the first: which account, and why.
+    first: String,
+}
+
+impl Refused {
+    fn add(&mut self, account: AccountId, why: &str) {
+        if self.count == 0 {
+            self.first = format!("account {account} is not changed: {why}");
+        }
+        self.count += 1;
+    }
+
+    fn into_result(self) -> anyhow::Result<()> {
+        let Self { count, first } = self;
+        match count {
+            0 => Ok(()),
+            1 => bail!("{first}"),
+            more => bail!("{first}; {} more were refused", more - 1),
+        }
+    }
 }
 
 /// The id of a change: the first half of what was drawn for all of them, and its place.
@@ -232,6 +265,7 @@ struct Outcomes<'a, F> {
     from: BTreeMap<u32, i64>,
     seen: Vec<bool>,
     left: usize,
+    refused: Refused,
     take: F,
 }
 
@@ -277,7 +311,8 @@ impl<F: FnMut(&Change, &Outcome) -> anyhow::Result<()>> Outcomes<'_, F> {
         self.left -= 1;
         if outcome.kind != OutcomeKind::CHANGED {
             let why = outcome.detail.as_deref().unwrap_or("no reason is given");
-            bail!("account {} is not changed: {why}", change.account);
+            self.refused.add(change.account, why);
+            return Ok(());
         }
         (self.take)(change, outcome)
     }
