@@ -242,6 +242,7 @@ fn a_file_is_held_within_a_chunk_and_released() {
     assert_eq!(run.code, Some(0), "nothing new is off: {}", run.stderr);
     let row = site.file("large.ach").unwrap();
     assert_eq!((&row["state"], number(&row, "published")), (&"held".into(), published));
+    assert_eq!(number(&row, "applied"), published, "which shards have not answered yet");
     assert!(site.is("other.ach", "reconciled"));
     assert!(refused(&site, &["hold", "large.ach"]).contains("held"));
 
@@ -423,7 +424,11 @@ fn rejected_records_are_resubmitted_once_and_a_content_accepted_again() {
     wait_until("all are applied", || applied() == all, || format!("{:?}", site.states()));
     assert_eq!(site.differences(&[first.clone(), second.clone()]), [] as [String; 0]);
 
-    let answer = done(&site, &["accept", "first.ach"]);
+    let why = refused(&site, &["accept", "first.ach"]);
+    assert!(why.contains("in the ledger"), "{why}");
+    site.drop_in(&first.renamed("again.ach"));
+    wait_for(&site, &working, "again.ach", "duplicate");
+    let answer = done(&site, &["accept", "again.ach"]);
     assert_eq!(answer["outcome"], "done", "{answer}");
     let again = [first.clone(), first, second];
     let is_so = || site.differences(&again).is_empty();

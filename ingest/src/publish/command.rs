@@ -141,6 +141,7 @@ impl<L: Log> FileOwner<'_, L> {
             other_reader: self.other_reader(file).map(|reason| *reason),
             next_occurrence: None,
             on_its_way: None,
+            stands: None,
             attempts: Vec::new(),
         };
         if command.action == Action::ACCEPT {
@@ -153,6 +154,7 @@ impl<L: Log> FileOwner<'_, L> {
         }
         if command.action == Action::ACCEPT {
             given.on_its_way = self.later_on_its_way(file).await?;
+            given.stands = self.standing(file, command).await?;
         }
         if command.action == Action::RESUBMIT && may_be_taken(file, command) {
             for index in &command.indices {
@@ -174,6 +176,27 @@ impl<L: Log> FileOwner<'_, L> {
             let Some(row) = self.row(&Changed::default(), &file_id).await? else { break };
             let waits = [FileState::HELD, FileState::FAILED].contains(&row.state);
             if waits || !row.is_at_end() {
+                return Ok(Some((file_id, row.state)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The occurrence of a file's content that was taken from the very object that is to be taken
+    /// again, and is not undone.
+    async fn standing(
+        &mut self,
+        file: &File,
+        command: &FileCommand,
+    ) -> Result<Option<(FileId, FileState)>, Failure> {
+        let content = &file.verdict.content_digest;
+        for number in 0.. {
+            let file_id = FileId::new(&self.config.ledger, number, content);
+            let Some(row) = self.row(&Changed::default(), &file_id).await? else { break };
+            let is_it = command.object.as_ref() == Some(&row.object)
+                && command.version.as_ref() == Some(&row.version);
+            let is_undone = [FileState::CANCELLED, FileState::REVERSED].contains(&row.state);
+            if is_it && !is_undone {
                 return Ok(Some((file_id, row.state)));
             }
         }

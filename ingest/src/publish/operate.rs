@@ -61,6 +61,8 @@ pub(super) struct Given {
     pub(super) next_occurrence: Option<(FileId, i32)>,
     /// To accept: a later occurrence of the content that has not ended, or may go on, and its state.
     pub(super) on_its_way: Option<(FileId, FileState)>,
+    /// To accept: the occurrence that was taken from this very object, and is not undone.
+    pub(super) stands: Option<(FileId, FileState)>,
     /// To resubmit: the row of each record's latest attempt, in the order of the command.
     pub(super) attempts: Vec<Option<File>>,
 }
@@ -303,6 +305,13 @@ fn accept(file: &mut File, command: &FileCommand, given: &Given) -> Result<Came,
         return Err(format!(
             "it was accepted before, as file {file_id}, which is {state}; wait for its end, or \
              `batchless cancel` gives it up"
+        ));
+    }
+    // Asked for twice, it would be posted twice.
+    if let Some((file_id, state)) = &given.stands {
+        return Err(format!(
+            "this object is in the ledger, as file {file_id}, which is {state}; undo that first, \
+             or have the same content dropped once more and accept that object"
         ));
     }
     if let Some(why) = &given.unpinned {

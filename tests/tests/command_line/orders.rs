@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::Value;
 
 use super::{keys, sorted};
-use crate::batchless::Run;
+use crate::batchless::{self, Run};
 use crate::sender::{Payments, Sent};
 use crate::site::{Site, wait_until};
 
@@ -200,16 +200,22 @@ fn a_record_is_shown_with_its_bytes_and_what_undid_it() {
     assert!(shown.stdout.contains("the bytes are gone"), "{}", shown.stdout);
 }
 
-/// The same content is taken again on purpose only; then its name is two files', and a command
-/// wants the id.
+/// The same content is taken again on purpose only: from an object that does not stand in the
+/// ledger. Then its name is two files', and a command wants the id.
 #[test]
 fn accepting_takes_a_content_again_and_names_are_told_by_ids() {
     let site = site();
     let before = balances(&site);
+    let refused = |why: &str| {
+        let run = ask(&site, &["accept", "a.ach"]);
+        assert!(run.code == Some(1) && format!("{run:?}").contains(why), "{run:?}");
+    };
+    refused("this object is in the ledger");
+    execute(&site, &["reverse", "a.ach"]);
     let answer = one(&site, &["accept", "a.ach"], 0);
     assert_eq!(answer["outcome"], "done");
-    let doubled: Vec<_> = before.iter().map(|(name, minor)| (name.clone(), minor * 2)).collect();
-    assert_eq!(balances(&site), doubled);
+    assert_eq!(balances(&site), before);
+    refused("this object is in the ledger");
     let shown = ask(&site, &["files", "show", "a.ach"]).objects();
     assert_eq!(shown.len(), 2);
     let ambiguous = ask(&site, &["reverse", "a.ach"]);
@@ -217,7 +223,9 @@ fn accepting_takes_a_content_again_and_names_are_told_by_ids() {
     for row in &shown {
         let id = row["file_id"].as_str().unwrap();
         assert!(ambiguous.stderr.contains(id), "{}", ambiguous.stderr);
-        execute(&site, &["reverse", id]);
+        if row["state"] != "reversed" {
+            execute(&site, &["reverse", id]);
+        }
     }
     assert!(balances(&site).iter().all(|(_, minor)| *minor == 0));
 }
@@ -226,21 +234,30 @@ fn accepting_takes_a_content_again_and_names_are_told_by_ids() {
 #[test]
 fn a_frozen_account_rejects_and_what_it_rejected_is_resubmitted() {
     let site = site();
+    let before = balances(&site);
     let accounts = site.list("accounts");
     let customer = accounts.iter().find(|row| row["owner"] == "customer").unwrap();
     let id = customer["account"].as_str().unwrap();
     let frozen = one(&site, &["accounts", "freeze", id], 0);
     assert_eq!(keys(&frozen), sorted("account label state outcome detail command_id"));
     assert_eq!((&frozen["state"], &frozen["outcome"]), (&"frozen".into(), &"changed".into()));
-    let accepted = one(&site, &["accept", "a.ach"], 0);
+    site.drop_in(&Sent::nacha("a.ach", 41, 30).renamed("again.ach"));
+    assert_eq!(site.once().code, Some(3));
+    let accepted = one(&site, &["accept", "again.ach"], 0);
     let file = accepted["detail"].as_str().unwrap().rsplit(' ').next().unwrap().to_owned();
     let rejects = ask(&site, &["rejects", "show", &file]).objects();
     assert!(!rejects.is_empty());
     let index = rejects[0]["index"].to_string();
 
-    // Still frozen: it is rejected again, and may be tried again.
+    // Still frozen: it is rejected again, which is said, and may be tried again.
     let resubmit = ["rejects", "resubmit", &file, &index];
-    execute(&site, &resubmit);
+    let plan = one(&site, &resubmit, 0);
+    for _ in 0..2 {
+        let run = ask(&site, &[&resubmit[..], &["--execute", token(&plan)]].concat());
+        assert_eq!((run.code, &run.objects()[0]["outcome"]), (Some(3), &"done".into()), "{run:?}");
+        let said = "1 resubmitted record: 0 applied, 1 rejected again";
+        assert!(run.stderr.contains(said), "{}", run.stderr);
+    }
     let open = one(&site, &["accounts", "unfreeze", id], 0);
     assert_eq!(open["state"], "open");
     let all = ["rejects", "resubmit", &file];
@@ -264,6 +281,78 @@ fn a_frozen_account_rejects_and_what_it_rejected_is_resubmitted() {
     let tries: Vec<&Value> = rows.iter().filter(|row| row["resubmits"].is_object()).collect();
     assert_eq!(tries.len(), rejects.len() + 1);
     assert!(tries.iter().all(|row| row["resubmits"]["file_id"] == file.as_str()), "{tries:?}");
+
+    // While they stand the content is not taken again: they would be posted twice.
+    execute(&site, &["reverse", &file]);
+    let refused = ask(&site, &["accept", "a.ach"]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""), "{refused:?}");
+    let stand = format!("{applied} resubmitted record");
+    assert!(refused.stderr.contains(&stand), "{}", refused.stderr);
+    let remedy = refused.stderr.split('`').nth(1).unwrap();
+    let remedy: Vec<&str> = remedy.strip_prefix("batchless ").unwrap().split(' ').collect();
+    assert_eq!(remedy.len(), 1 + applied, "{remedy:?}");
+    let plans = ask(&site, &remedy).objects();
+    let run = ask(&site, &[&remedy[..], &["--execute", token(&plans[0])]].concat());
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert_eq!(balances(&site), before);
+    one(&site, &["accept", "a.ach"], 0);
+    let doubled: Vec<_> = before.iter().map(|(name, minor)| (name.clone(), minor * 2)).collect();
+    assert_eq!(balances(&site), doubled);
+}
+
+/// A token stands for one answer, also for a failure: it says how to try again.
+#[test]
+fn what_failed_is_planned_again() {
+    let site = site();
+    let replay = ["replay", "a.ach"];
+    let plan = one(&site, &replay, 0);
+    let (object, beside) = (site.path().join("ach/a.ach"), site.path().join("away"));
+    fs::rename(&object, &beside).unwrap();
+    let executed = [&replay[..], &["--execute", token(&plan)]].concat();
+    let first = ask(&site, &executed);
+    fs::rename(&beside, &object).unwrap();
+    for run in [first, ask(&site, &executed)] {
+        assert_eq!(run.code, Some(1), "{run:?}");
+        let words = "plan it again without --execute to try again";
+        assert!(run.stderr.contains(words), "{}", run.stderr);
+    }
+    assert_eq!(execute(&site, &replay)["outcome"], "done");
+}
+
+/// A store that is lost is named, with what makes it again, and what is on the log is shown still.
+#[test]
+fn a_store_that_is_missing_is_named() {
+    let site = site();
+    let before = balances(&site);
+    for name in ["accounts.db", "accounts.db-wal", "accounts.db-shm"] {
+        let _ = fs::remove_file(site.data().join(name));
+    }
+    for command in [&["accounts"][..], &["verify"], &["reverse", "a.ach"]] {
+        let run = ask(&site, command);
+        assert_eq!(run.code, Some(1), "{command:?}: {run:?}");
+        assert!(run.stderr.contains("accounts.db is missing"), "{}", run.stderr);
+        assert!(run.stderr.contains("`batchless run --once`"), "{}", run.stderr);
+    }
+    assert_eq!(ask(&site, &["files"]).code, Some(0));
+    assert_eq!(site.once().code, Some(0));
+    assert_eq!(balances(&site), before);
+}
+
+/// Whoever reads the output may have seen enough: that is no failure.
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let site = site();
+    let records = [&["records", "a.ach"][..], DATA].concat();
+    assert!(site.batchless(&records).stdout.len() > 8_192, "more than is written at once");
+    for output in ["json", "table"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = batchless::command(site.path());
+        command.args(["records", "a.ach", "--data", "data", "--output", output]);
+        let run = command.stdout(writer).output().unwrap();
+        let said = String::from_utf8(run.stderr).unwrap();
+        assert_eq!((run.status.code(), said.as_str()), (Some(0), ""));
+    }
 }
 
 /// Accounts are imported whole or not at all, and no line is repeated; what is left behind is
@@ -301,6 +390,17 @@ fn accounts_are_imported_after_every_line_was_checked() {
     let account = format!("ach:011401533:{number}");
     let closed = ask(&site, &["accounts", "show", "--number", &account]);
     assert_eq!(closed.objects()[0]["state"], "closed", "{closed:?}");
+    // What is closed stays closed, and says so; what is asked for beside it is done.
+    for (word, state) in [("freeze", "frozen"), ("unfreeze", "open")] {
+        let both = ["accounts", word, "--number", &account, "--number", "merchant:SHOP 1"];
+        let refused = ask(&site, &both);
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(refused.stderr.contains("a closed account stays closed"), "{refused:?}");
+        assert_eq!(refused.objects().len(), 1, "{refused:?}");
+        assert_eq!(one(&site, &shop, 0)["state"], state);
+        let closed = ask(&site, &["accounts", "show", "--number", &account]);
+        assert_eq!(closed.objects()[0]["state"], "closed", "{closed:?}");
+    }
     fs::remove_file(good).unwrap();
     fs::remove_file(bad).unwrap();
 }
@@ -336,6 +436,7 @@ fn what_can_not_be_done_is_refused_with_its_reason() {
         (&["reverse", "a.ach", "--execute", "xyz"], 2, "32 hexadecimal digits"),
         (&["reverse", "a.ach", "--execute", &other], 1, "is not what would be done now"),
         (&["reverse", "none.ach"], 1, "no file is called none.ach"),
+        (&["reverse", "c0ffee"], 1, "an id is named by its first 8 digits or more"),
         (&["replay", "a.ach", "--records", "1..2", "--from-byte", "4"], 2, "cannot be used with"),
         (&["replay", "a.ach", "--offsets", "1..2"], 2, "3:1200..1250"),
         (&["replay", "a.ach", "--offsets", "0:900..901"], 1, "has no event at offsets"),

@@ -124,6 +124,7 @@ pub(in super::super) fn given() -> Given {
         other_reader: None,
         next_occurrence: Some((FileId([9; 16]), 1)),
         on_its_way: None,
+        stands: None,
         attempts: vec![None],
     }
 }
