@@ -50,7 +50,7 @@ fn a_process_that_wakes_up_changes_nothing_afterwards() {
     ] {
         let site = Site::new(&SMALL, "");
         let first = site.pauses_at(step, 1);
-        // Where it was paused in the middle of a write, the database itself refuses others.
+        // Where it was paused in the middle of a write after all, the database refuses others.
         match site.is_let_go_on() {
             true => taken_over += 1,
             false => refused += 1,
@@ -64,5 +64,5 @@ fn a_process_that_wakes_up_changes_nothing_afterwards() {
         "second owner, processes: taken over {taken_over}, refused by a lock {refused}, lost 0, \
          doubled 0"
     );
-    assert!(taken_over > 0, "nobody took over");
+    assert!(taken_over > refused, "hardly anybody took over");
 }
