@@ -53,8 +53,10 @@ fn wrong_usage(error: &clap::Error) -> ExitCode {
 /// Says why it failed: the whole chain, in one line, without a card number that was typed.
 fn report(error: &anyhow::Error, code: u8) -> ExitCode {
     let pipe_closed = |cause: &(dyn std::error::Error + 'static)| {
-        let io = cause.downcast_ref::<std::io::Error>();
-        io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+        let io = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        // JSON's error doesn't have the one of the pipe as its cause.
+        let json = || cause.downcast_ref::<serde_json::Error>()?.io_error_kind();
+        io.or_else(json) == Some(std::io::ErrorKind::BrokenPipe)
     };
     // Whoever reads our output has seen enough, as `| head` does.
     if error.chain().any(pipe_closed) {

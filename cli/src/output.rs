@@ -162,6 +162,13 @@ pub(crate) fn amount(minor: i128, exponent: i32) -> String {
     format!("{sign}{}{point}{fraction}", grouped(whole))
 }
 
+/// A number of things: `1 record`, `1,000 records`.
+pub(crate) fn counted(number: impl ToString, thing: &str) -> String {
+    let number = number.to_string();
+    let plural = if number == "1" { "" } else { "s" };
+    format!("{} {thing}{plural}", grouped(&number))
+}
+
 /// A number in groups of three digits.
 pub(crate) fn grouped(digits: &str) -> String {
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -188,6 +195,13 @@ mod tests {
             (1_500, 3, "1.500"),
         ] {
             assert_eq!(amount(minor, exponent), expected);
+        }
+    }
+
+    #[test]
+    fn one_thing_is_singular() {
+        for (number, expected) in [(0, "0 records"), (1, "1 record"), (1_000, "1,000 records")] {
+            assert_eq!(counted(number, "record"), expected);
         }
     }
 

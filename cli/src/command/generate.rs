@@ -76,7 +76,8 @@ pub(crate) fn run(flags: &GenerateFlags) -> Result<Ending, Failure> {
     let Generated { bytes, records, bad, identifier } = generated;
     let said = writeln!(
         io::stderr(),
-        "generated: {records} records, {bad} of them bad, {bytes} bytes, identifier {identifier}"
+        "generated: {}, {bad} of them bad, {bytes} bytes, identifier {identifier}",
+        crate::output::counted(records, "record")
     );
     said.context("standard error can't be written")?;
     Ok(Ending::Well)

@@ -22,7 +22,7 @@ use crate::output::{self, Column, Output, Row};
 /// What `verify` is told.
 #[derive(Args, Debug)]
 pub(crate) struct VerifyFlags {
-    /// Only this file: its name, or the beginning of its id.
+    /// Only this file: its name, or the first 8 digits of its id or more.
     file: Option<String>,
     #[command(flatten)]
     books: BooksFlags,
@@ -81,7 +81,8 @@ fn print_table(checks: &[CheckRow]) -> anyhow::Result<()> {
     let shown: Vec<CheckRow> = shown.cloned().collect();
     output::print_rows(Output::Table, &shown)?;
     let (all, off) = (checks.len(), checks.iter().filter(|check| !check.ok).count());
-    super::print(&format!("{all} checks, those of single shards among them: {off} off\n"))
+    let all = output::counted(all, "check");
+    super::print(&format!("{all}, those of single shards among them: {off} off\n"))
 }
 
 /// Every check; of one file only those of that file.

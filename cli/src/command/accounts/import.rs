@@ -33,7 +33,7 @@ use super::number;
 use crate::command::books::{Books, BooksFlags, block_on_work};
 use crate::command::{Ending, Failure};
 use crate::operate::asked::Asked;
-use crate::output::{Output, grouped};
+use crate::output::{Output, counted};
 
 /// The longest line: fields are short, and a longer one is another file.
 const LINE_BYTES_MAX: u64 = 4_096;
@@ -76,12 +76,10 @@ fn print(imported: &Imported, output: Output) -> anyhow::Result<()> {
     let Imported { accounts, open, frozen, closed } = imported;
     match output {
         Output::Json => crate::command::print(&format!("{}\n", serde_json::to_string(imported)?)),
-        Output::Table => {
-            let accounts = grouped(&accounts.to_string());
-            crate::command::print(&format!(
-                "{accounts} accounts: {open} open, {frozen} frozen, {closed} closed\n"
-            ))
-        }
+        Output::Table => crate::command::print(&format!(
+            "{}: {open} open, {frozen} frozen, {closed} closed\n",
+            counted(accounts, "account")
+        )),
     }
 }
 

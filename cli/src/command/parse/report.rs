@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::super::content::Content;
 use super::ParseFlags;
-use crate::output::{amount, grouped};
+use crate::output::{amount, counted, grouped};
 
 /// What came of a file.
 #[derive(Debug, Serialize)]
@@ -97,7 +97,12 @@ fn write_text(err: &mut impl Write, report: &Report) -> io::Result<()> {
         writeln!(err, "  warning: {warning}")?;
     }
     let (records, rejects) = (report.records, report.rejects);
-    writeln!(err, "{}: {records} records, {rejects} of them rejected", report.verdict)?;
+    writeln!(
+        err,
+        "{}: {}, {rejects} of them rejected",
+        report.verdict,
+        counted(records, "record")
+    )?;
     match &report.reason {
         Some(reason) => writeln!(err, "reason: {reason}"),
         None => Ok(()),
