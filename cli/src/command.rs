@@ -43,6 +43,20 @@ pub(crate) enum Failure {
     Other(anyhow::Error),
 }
 
+impl Failure {
+    /// What was typed or configured can't be used; what may not be read is no such thing.
+    pub(crate) fn usage(error: anyhow::Error) -> Self {
+        let is_denied = |cause: &(dyn std::error::Error + 'static)| {
+            let io = cause.downcast_ref::<std::io::Error>();
+            io.is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+        };
+        match error.chain().any(is_denied) {
+            true => Self::Other(error),
+            false => Self::Usage(error),
+        }
+    }
+}
+
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::Other(error)

@@ -10,10 +10,11 @@
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use processors::store::sqlite::SqliteStore;
 use schemas::AccountKey;
 
 /// A data directory.
@@ -61,19 +62,36 @@ impl DataDirectory {
     /// Where there is none.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let data = Self { path: path.to_owned() };
-        if !path.is_dir() {
+        if !is_there(path)? {
             bail!(
                 "there is no data directory {}; give --data, or make one with `batchless run`",
                 path.display()
             );
         }
-        if !data.config_file().is_file() {
+        if !is_there(&data.config_file())? {
             bail!(
                 "{} is no data directory: it has no batchless.toml; give another --data",
                 path.display()
             );
         }
         Ok(data)
+    }
+
+    /// The account store, to read beside whoever writes it.
+    ///
+    /// # Errors
+    ///
+    /// Where it is missing, or can't be read.
+    pub(crate) fn open_accounts(&self) -> anyhow::Result<SqliteStore> {
+        let path = self.accounts();
+        if !is_there(&path)? {
+            bail!(
+                "the account store {} is missing; `batchless run --once` makes it again from the \
+                 log",
+                path.display()
+            );
+        }
+        Ok(SqliteStore::open_read_only(&path)?)
     }
 
     /// The configuration in force.
@@ -186,6 +204,24 @@ impl DataDirectory {
         let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
         write_whole(&path, format!("{digits}\n").as_bytes(), 0o600)
             .with_context(|| format!("the ledger's key {} can't be written", path.display()))
+    }
+}
+
+/// Whether something is there.
+///
+/// # Errors
+///
+/// Where this user may not see whether it is.
+pub(crate) fn is_there(path: &Path) -> anyhow::Result<bool> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let text = format!(
+                "{} may not be read; ask the owner of the data directory, or give another --data",
+                path.display()
+            );
+            Err(error).context(text)
+        }
+        found => Ok(found.is_ok()),
     }
 }
 

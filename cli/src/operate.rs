@@ -99,7 +99,7 @@ async fn follow_beside(
     signals: &mut Signals,
 ) -> anyhow::Result<Option<Lock>> {
     let log = EmbeddedLog::open_read_only(data.log())?;
-    let store = SqliteStore::open_read_only(&data.accounts())?;
+    let store = data.open_accounts()?;
     let mut changes = log.changes()?;
     loop {
         if awaited.look(&log, &store, false).await? {

@@ -91,7 +91,7 @@ impl Books {
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
-        let store = SqliteStore::open_read_only(&self.data.accounts())?;
+        let store = self.data.open_accounts()?;
         Ok(self.store.get_or_init(|| store))
     }
 
@@ -214,9 +214,17 @@ pub(crate) struct Named {
     pub(crate) aside: Vec<Arrival>,
 }
 
+/// How many digits of an id name a file, at least: fewer may be the name of an object.
+const ID_DIGITS_MIN: usize = 8;
+
 /// That nothing is called so.
 pub(crate) fn not_called(wanted: &str) -> anyhow::Error {
-    anyhow::anyhow!("no file is called {wanted}; `batchless files` lists them")
+    let is_id = !wanted.is_empty() && wanted.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let short = match is_id && wanted.len() < ID_DIGITS_MIN {
+        true => format!(", and an id is named by its first {ID_DIGITS_MIN} digits or more"),
+        false => String::new(),
+    };
+    anyhow::anyhow!("no file is called {wanted}{short}; `batchless files` lists them")
 }
 
 /// Why nothing of an object is published.
@@ -233,8 +241,10 @@ pub(crate) fn id_start(file_id: &FileId) -> String {
 /// Whether `wanted` names this file or object.
 pub(crate) fn is_named(wanted: &str, file_id: Option<&FileId>, object: &str) -> bool {
     let name = object.rsplit('/').next().unwrap_or(object);
-    let by_id =
-        || wanted.len() >= 8 && file_id.is_some_and(|id| id.to_string().starts_with(wanted));
+    let by_id = || {
+        ID_DIGITS_MIN <= wanted.len()
+            && file_id.is_some_and(|id| id.to_string().starts_with(wanted))
+    };
     object == wanted || name == wanted || by_id()
 }
 

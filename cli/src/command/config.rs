@@ -28,5 +28,5 @@ pub(crate) fn run(what: &ConfigCommand) -> Result<Ending, Failure> {
 }
 
 fn load(flags: &ConfigFlags) -> Result<Config, Failure> {
-    flags.said(None).and_then(Config::new).map_err(Failure::Usage)
+    flags.said(None).and_then(Config::new).map_err(Failure::usage)
 }

@@ -8,15 +8,19 @@ use schemas::file::File;
 use schemas::{CommandId, FileId};
 use sha2::{Digest as _, Sha256};
 
-use super::books::{Books, BooksFlags, block_on_work, is_named};
+use super::books::{Books, BooksFlags, block_on_work, id_start, is_named};
 use super::{Ending, Failure};
 use crate::operate::answers::{ask, command, drawn_id};
 use crate::operate::asked::Asked;
+use crate::output::counted;
+
+/// How many resubmitted records a refusal names.
+const LEFT_NAMED: usize = 10;
 
 /// What `hold`, `release` and `cancel` are told.
 #[derive(Args, Debug)]
 pub(crate) struct OrderFlags {
-    /// The file: its name, or the beginning of its id.
+    /// The file: its name, or the first 8 digits of its id or more.
     file: String,
     #[command(flatten)]
     asked: Asked,
@@ -27,7 +31,8 @@ pub(crate) struct OrderFlags {
 /// What `accept` is told.
 #[derive(Args, Debug)]
 pub(crate) struct AcceptFlags {
-    /// The object: its key or name, or the beginning of the id of the file that it repeats.
+    /// The object: its key or name, or the first 8 digits or more of the id of the file that it
+    /// repeats.
     object: String,
     #[command(flatten)]
     asked: Asked,
@@ -83,6 +88,15 @@ async fn accepted(books: &Books, flags: &AcceptFlags) -> anyhow::Result<(File, F
         .values()
         .filter(|file| file.verdict.content_digest == digest && file.resubmits.is_none());
     let newest = occurrences.max_by_key(|file| file.verdict.occurrence).unwrap_or(known);
+    let is_left = |file: &&File| {
+        file.verdict.content_digest == digest
+            && file.resubmits.is_some()
+            && !file.has_ended_without_effect()
+    };
+    let left: Vec<FileId> = roll.files.values().filter(is_left).map(|file| file.file_id).collect();
+    if !left.is_empty() {
+        return Err(would_post_twice(&arrival.object, &left));
+    }
     // The same object of the file's own feed: another feed's rules are not the file's.
     let here = named.iter().find(|it| it.feed == newest.feed && is_verified(it)).copied();
     let Some(arrival) = here else {
@@ -116,6 +130,20 @@ fn not_accepted(wanted: &str, named: &[&Arrival]) -> anyhow::Error {
             )
         }
     }
+}
+
+/// That records of a content stand that were resubmitted: with all of it they would stand twice.
+fn would_post_twice(name: &str, left: &[FileId]) -> anyhow::Error {
+    let mut ids: Vec<String> = left.iter().take(LEFT_NAMED).map(id_start).collect();
+    if LEFT_NAMED < left.len() {
+        ids.push("...".to_owned());
+    }
+    let (count, ids) = (counted(left.len(), "resubmitted record"), ids.join(" "));
+    let stand = if left.len() == 1 { "stands" } else { "stand" };
+    anyhow::anyhow!(
+        "{count} of {name} {stand} and would be posted twice; undo with `batchless reverse {ids}` \
+         first"
+    )
 }
 
 /// Derived, not drawn: a command that was killed and is given again, while the first one is still

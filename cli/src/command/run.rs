@@ -44,7 +44,7 @@ pub(crate) fn run(flags: &RunFlags) -> Result<Ending, Failure> {
         .values()
         .and_then(|feed| flags.config.said(feed))
         .and_then(Config::new)
-        .map_err(Failure::Usage)?;
+        .map_err(Failure::usage)?;
     if config.feeds.is_empty() {
         return Err(Failure::Usage(anyhow::anyhow!(
             "no feed is configured; give --inbox DIR --format NAME, or --config FILE"
