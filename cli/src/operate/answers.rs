@@ -1,6 +1,7 @@
 //! Commands to files, and the answers to them in the files' rows.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use anyhow::bail;
@@ -20,7 +21,7 @@ use crate::command::books::{Books, id_start};
 use crate::command::{Ending, Failure};
 use crate::ledger;
 use crate::now;
-use crate::output::{self, Column, Output, Row};
+use crate::output::{self, Column, Output, Row, counted};
 
 /// A command to a file that asks for all of it: the selection is set by whoever plans one.
 pub(crate) fn command(file: &File, id: CommandId, action: Action, asked: &Asked) -> FileCommand {
@@ -106,7 +107,8 @@ impl Row for AnswerRow {
 }
 
 /// Publishes these commands in one publish and follows them to their answers, which are printed;
-/// those that are `known` are in their files' rows already, and only followed.
+/// those that are `known` are in their files' rows already, and only followed. Records that are
+/// resubmitted are followed to their own end.
 ///
 /// # Errors
 ///
@@ -126,20 +128,80 @@ pub(crate) async fn ask(
         ledger: name,
         roll: None,
         rows: Vec::new(),
+        tries: Tries::default(),
     };
     carry_out(books, publish.into_iter(), &mut answers).await?;
     output::print_rows(output, &answers.rows)?;
+    let ending = answers.tries.say(files)?;
     let not_done: Vec<&AnswerRow> =
         answers.rows.iter().filter(|row| row.outcome != AnswerKind::DONE.as_str()).collect();
     match not_done.first() {
-        None => Ok(Ending::Well),
-        Some(row) => Err(Failure::Other(anyhow::anyhow!(
-            "{} of {} is {}: {}",
-            row.action,
-            row.name,
-            row.outcome,
-            row.detail
-        ))),
+        None => Ok(ending),
+        Some(row) => {
+            // A token stands for one answer, whatever that is.
+            let planned = [Action::REVERSE, Action::REPLAY, Action::RESUBMIT];
+            let again = match planned.iter().any(|action| action.as_str() == row.action) {
+                true => "; plan it again without --execute to try again",
+                false => "",
+            };
+            let AnswerRow { action, name, outcome, detail, .. } = row;
+            Err(Failure::Other(anyhow::anyhow!("{action} of {name} is {outcome}: {detail}{again}")))
+        }
+    }
+}
+
+/// What became of the records that a command resubmitted, each a file of its own.
+#[derive(Debug, Default)]
+struct Tries {
+    applied: usize,
+    rejected: usize,
+    /// Held, failed or cancelled, or they do not add up.
+    others: usize,
+}
+
+impl Tries {
+    /// None where one of those that came with this answer has not come to its end.
+    fn of(roll: &Roll, file_id: FileId, answer: &Answer) -> Option<Self> {
+        let mut tries = Self::default();
+        let is_of_it = |file: &&File| {
+            // The answer and the rows that it tells of are made at one moment.
+            file.resubmits.as_ref().is_some_and(|of| of.file_id == file_id)
+                && file.arrived_at == answer.at
+        };
+        for file in roll.files.values().filter(is_of_it) {
+            if !file.is_at_end() {
+                return None;
+            }
+            let rejected: i64 = file.segments.iter().map(|segment| segment.rejected).sum();
+            let is_applied = file.segments.iter().any(|segment| 0 < segment.applied);
+            match 0 < rejected.saturating_add(file.checkpoint.rejected) {
+                true => tries.rejected += 1,
+                false if is_applied => tries.applied += 1,
+                false => tries.others += 1,
+            }
+        }
+        Some(tries)
+    }
+
+    /// Says it on standard error: standard output has the answers alone.
+    fn say(&self, files: &[File]) -> anyhow::Result<Ending> {
+        let Self { applied, rejected, others } = self;
+        let all = applied + rejected + others;
+        let Some(file) = files.first().filter(|_| 0 < all) else { return Ok(Ending::Well) };
+        let mut text = format!(
+            "{}: {applied} applied, {rejected} rejected again",
+            counted(all, "resubmitted record")
+        );
+        if 0 < *others {
+            text.push_str(&format!(", {others} neither"));
+        }
+        let is_well = *applied == all;
+        if !is_well {
+            let id = id_start(&file.file_id);
+            text.push_str(&format!("; `batchless records {id} N` says why for record N"));
+        }
+        writeln!(std::io::stderr(), "{text}")?;
+        Ok(if is_well { Ending::Well } else { Ending::Findings })
     }
 }
 
@@ -181,10 +243,11 @@ struct Answers {
     roll: Option<Roll>,
     /// One for each that is wanted, once all are there.
     rows: Vec<AnswerRow>,
+    tries: Tries,
 }
 
 impl Awaited for Answers {
-    /// All answers are there; and, where nobody else works, so is the end of the files and of what
+    /// All answers are there, and the end of what they resubmitted; and, where nobody else works, so is the end of the files and of what
     /// they were accepted or resubmitted as.
     async fn look(
         &mut self,
@@ -205,7 +268,17 @@ impl Awaited for Answers {
         if is_alone && roll.files.values().any(is_open) {
             return Ok(false);
         }
-        self.rows = rows;
+        let mut tries = Tries::default();
+        for (file_id, command_id) in &self.wanted {
+            let answer = roll.files.get(file_id).and_then(|file| answer_to(file, command_id));
+            let resubmitted = answer.filter(|it| it.action == Action::RESUBMIT.as_str());
+            match resubmitted.map(|answer| Tries::of(roll, *file_id, answer)) {
+                None => (),
+                Some(None) => return Ok(false),
+                Some(Some(of_file)) => tries = of_file,
+            }
+        }
+        (self.rows, self.tries) = (rows, tries);
         Ok(true)
     }
 }

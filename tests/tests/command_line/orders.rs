@@ -284,7 +284,7 @@ fn a_frozen_account_rejects_and_what_it_rejected_is_resubmitted() {
 
     // While they stand the content is not taken again: they would be posted twice.
     execute(&site, &["reverse", &file]);
-    let refused = ask(&site, &["accept", "a.ach"]);
+    let refused = ask(&site, &["accept", "again.ach"]);
     assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""), "{refused:?}");
     let stand = format!("{applied} resubmitted record");
     assert!(refused.stderr.contains(&stand), "{}", refused.stderr);
@@ -295,7 +295,7 @@ fn a_frozen_account_rejects_and_what_it_rejected_is_resubmitted() {
     let run = ask(&site, &[&remedy[..], &["--execute", token(&plans[0])]].concat());
     assert_eq!(run.code, Some(0), "{run:?}");
     assert_eq!(balances(&site), before);
-    one(&site, &["accept", "a.ach"], 0);
+    one(&site, &["accept", "again.ach"], 0);
     let doubled: Vec<_> = before.iter().map(|(name, minor)| (name.clone(), minor * 2)).collect();
     assert_eq!(balances(&site), doubled);
 }
