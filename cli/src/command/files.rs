@@ -1,9 +1,11 @@
 //! `batchless files [show FILE]`: every object that was seen and every file, and how far it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{Args, Subcommand};
+use ingest::reconcile::open_shards;
 use ingest::roll::Roll;
+use processors::store::{Store as _, View as _};
 use schemas::arrival::{Arrival, ArrivalState, Reason};
 use schemas::file::{Answer, ControlTotal, File, FileState, Resubmits, Work};
 use schemas::{CommandId, Currency, FileId, Sums};
@@ -28,7 +30,7 @@ pub(crate) struct FilesFlags {
 enum FilesCommand {
     /// All that is known of one file.
     Show {
-        /// Its name, or the beginning of its id.
+        /// Its name, or the first 8 digits of its id or more.
         file: String,
     },
 }
@@ -232,12 +234,40 @@ pub(crate) fn rows(roll: &Roll) -> Vec<FileRow> {
     by_name.into_values().collect()
 }
 
+/// Adds what shards have done of files and have not answered yet: that is in the store alone.
+async fn add_unanswered(books: &Books, roll: &Roll, rows: &mut [FileRow]) -> anyhow::Result<()> {
+    let is_open = |file: &&File| open_shards(file).next().is_some();
+    if !roll.files.values().any(|file| is_open(&file)) {
+        return Ok(());
+    }
+    let mut view = books.store()?.view().await?;
+    for row in rows {
+        let file = row.file_id.and_then(|file_id| roll.files.get(&file_id));
+        let Some(file) = file.filter(is_open) else { continue };
+        let open: BTreeSet<i32> = open_shards(file).collect();
+        for (shard, run) in view.runs_of(file.file_id).await? {
+            if i32::try_from(shard).is_ok_and(|shard| open.contains(&shard)) {
+                row.applied += run.applied;
+                row.rejected += run.rejected;
+                row.reversed += run.reversed;
+                row.duplicates_recognised += run.duplicates;
+            }
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn run(flags: &FilesFlags) -> Result<Ending, Failure> {
     let books = &flags.books;
     let wanted = flags.what.as_ref().map(|FilesCommand::Show { file }| file.as_str());
     let open = Books::open(books)?;
-    let roll = block_on(open.roll())?;
-    let mut rows = rows(&roll);
+    let (roll, mut rows) = block_on(async {
+        let roll = open.roll().await?;
+        let mut rows = rows(&roll);
+        // What is published is known without the store: where that is lost, only this is missing.
+        let _ = add_unanswered(&open, &roll, &mut rows).await;
+        Ok((roll, rows))
+    })?;
     let Some(wanted) = wanted else {
         output::print_rows(books.output, &rows)?;
         return Ok(Ending::Well);
