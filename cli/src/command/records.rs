@@ -31,7 +31,7 @@ const PAGE: usize = 4_096;
 /// What `records` is told.
 #[derive(Args, Debug)]
 pub(crate) struct RecordsFlags {
-    /// The file: its name, or the beginning of its id.
+    /// The file: its name, or the first 8 digits of its id or more.
     file: String,
     /// Only this record, by its index from 0, end to end.
     index: Option<i64>,

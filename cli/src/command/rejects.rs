@@ -37,13 +37,13 @@ pub(crate) struct RejectsFlags {
 enum RejectsCommand {
     /// Those of one file.
     Show {
-        /// Its name, or the beginning of its id.
+        /// Its name, or the first 8 digits of its id or more.
         file: String,
     },
     /// Reads rejected records again under today's configuration, each as a file of one record;
     /// prints what it would do, and a token that does it.
     Resubmit {
-        /// The file: its name, or the beginning of its id.
+        /// The file: its name, or the first 8 digits of its id or more.
         file: String,
         /// Only these records, by their indices from 0 [default: all that were rejected]
         #[arg(value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]

@@ -20,7 +20,7 @@ use super::{Ending, Failure};
 /// What `replay` is told.
 #[derive(Args, Debug)]
 pub(crate) struct ReplayFlags {
-    /// The file: its name, or the beginning of its id.
+    /// The file: its name, or the first 8 digits of its id or more.
     file: String,
     /// Only these records, by their indices, both included.
     #[arg(long, value_name = "A..B", group = "selector")]

@@ -24,7 +24,8 @@ const PAGE: usize = 4_096;
 /// What `reverse` is told.
 #[derive(Args, Debug)]
 pub(crate) struct ReverseFlags {
-    /// The files: their names, or the beginnings of their ids; all of them, or none.
+    /// The files: their names, or the first 8 digits of their ids or more; all of them, or
+    /// none.
     #[arg(required = true)]
     files: Vec<String>,
     /// Only this record, by its index from 0.
