@@ -26,8 +26,8 @@ use crate::config::{Origin, Said, Values};
     version,
     arg_required_else_help = true,
     after_help = "Exit codes: 0 all well; 1 could not do it; 2 wrong usage or configuration;\n\
-                  3 done, and something was refused, rejected or out of balance, newly held or newly\n\
-                  a duplicate: a later `run --once` that finds nothing new ends with 0."
+                  3 done, and something was refused, rejected or out of balance, newly held or\n\
+                  newly a duplicate: a later `run --once` that finds nothing new ends with 0."
 )]
 pub(crate) struct Cli {
     /// What to do.

@@ -9,6 +9,8 @@ mod house;
 mod shards;
 #[path = "owners/commands.rs"]
 mod commands;
+#[path = "owners/controls.rs"]
+mod controls;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

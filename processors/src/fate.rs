@@ -22,7 +22,8 @@ pub enum Error {
     /// The log.
     #[error("the log failed")]
     Log(#[from] topic::Error),
-    /// An outcome of ours does not decode, or an answer to a file's owner has no form in its schema.
+    /// An outcome of ours does not decode, or an answer to a file's owner has no form in its
+    /// schema.
     #[error("failed to decode an outcome or to encode an answer")]
     Encode(#[from] schemas::codec::Error),
     /// What the topic `postings` says last is not an outcome of this shard.
@@ -46,9 +47,9 @@ pub enum Error {
     /// The log is not the one that the store's events came from.
     #[error(
         "expected at offset {offset} of partition {shard} of records the event that outcome \
-         {number} of the store answers, found {found}: the log is older than the store, or another; \
-         restore the log that belongs to the store, or move the store away and start again: it is \
-         rebuilt from what the log has"
+         {number} of the store answers, found {found}: the log is older than the store, or \
+         another; restore the log that belongs to the store, or move the store away and start \
+         again: it is rebuilt from what the log has"
     )]
     LogDiffers {
         /// The shard.

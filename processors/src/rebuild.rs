@@ -1,9 +1,9 @@
 //! Rebuilding: what the store lacks is taken from `postings`.
 //!
 //! `postings` holds all that the store keeps. A store that was lost, or restored from a copy, or
-//! that lost commits in a failover, is an earlier state of the same ledger; it is compared where both
-//! meet, and led forward in rounds of ordinary commits, so that it may end anywhere and goes on
-//! there.
+//! that lost commits in a failover, is an earlier state of the same ledger; it is compared where
+//! both meet, and led forward in rounds of ordinary commits, so that it may end anywhere and goes
+//! on there.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -240,7 +240,8 @@ fn texts(tree: &Tree, found: &mut Vec<String>) {
 /// 94 columns. All other code is held to the width by rustfmt already.
 fn is_table(path: &str, line: &str) -> bool {
     let is_test = path.contains("/tests/") || path.ends_with("/tests.rs");
-    let is_row = line.trim_start().starts_with("///") && line.contains(" | ");
+    let is_row =
+        ["///", "//!"].iter().any(|it| line.trim_start().starts_with(it)) && line.contains(" | ");
     is_test || is_row || line.split('"').skip(1).step_by(2).any(|text| text.len() >= 60)
 }
 

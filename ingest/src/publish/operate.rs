@@ -36,7 +36,8 @@ const HELD_BY_OPERATOR: &str = "held_by_operator";
 /// The most records that one command resubmits: they are published together.
 const RESUBMITTED_MAX: usize = 5_000;
 
-/// How many answers a row holds before it takes no further command: a row is read and written whole.
+/// How many answers a row holds before it takes no further command: a row is read and written
+/// whole.
 const ANSWERS_MAX: usize = 1_000;
 
 /// How many more there may be to commands that undo all of a file.
@@ -59,7 +60,8 @@ pub(super) struct Given {
     pub(super) other_reader: Option<Reason>,
     /// To accept: the first occurrence of the content that no row has.
     pub(super) next_occurrence: Option<(FileId, i32)>,
-    /// To accept: a later occurrence of the content that has not ended, or may go on, and its state.
+    /// To accept: a later occurrence of the content that has not ended, or may go on, and its
+    /// state.
     pub(super) on_its_way: Option<(FileId, FileState)>,
     /// To accept: the occurrence that was taken from this very object, and is not undone.
     pub(super) stands: Option<(FileId, FileState)>,

@@ -2,8 +2,7 @@
 //! once in each way, and killed at each of its steps. Each is answered once, and each event is there
 //! once, or again with the header `replayed`.
 
-use std::collections::{BTreeSet, HashSet};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeSet;
 
 use ingest::feed::Config;
 use ingest::roll::Roll;
@@ -68,7 +67,7 @@ async fn events(house: &House, topic: Topic) -> Vec<(String, bool)> {
 }
 
 /// Drops a file and waits until it is reconciled.
-async fn reconciled(house: &mut House, bytes: Vec<u8>) -> File {
+pub(crate) async fn reconciled(house: &mut House, bytes: Vec<u8>) -> File {
     house.put("a.ach", bytes).await;
     house.start();
     let roll = house.until(|roll| all_in(roll, &FileState::RECONCILED)).await;
@@ -520,38 +519,4 @@ async fn nothing_is_resubmitted_where_an_index_is_another_records() {
     assert_eq!(house.ids(Topic::Records).await, records);
     assert_eq!(now(&house, &file_id).await.state, FileState::RECONCILED);
     house.stop().await;
-}
-
-/// A control of whatever relies on them: every step is told where it is taken.
-#[tokio::test(start_paused = true)]
-async fn every_step_is_told() {
-    let mut house = House::new(Fault::Retry, 0);
-    let told = Arc::new(Mutex::new(HashSet::new()));
-    let mut config = Config::clone(&house.config);
-    let note = Arc::clone(&told);
-    config.on_step = Some(Arc::new(move |step| {
-        note.lock().unwrap().insert(step);
-    }));
-    house.config = config.into();
-    let file = reconciled(&mut house, nacha(12_000, 'A')).await;
-    house.ask(command(&Action::REVERSE, file.file_id, 1)).await;
-    house.stop().await;
-    assert_eq!(*told.lock().unwrap(), HashSet::from(Step::ALL));
-}
-
-/// A control of tests of torn files: without the checks such a file is published.
-#[tokio::test(start_paused = true)]
-async fn only_its_checks_keep_a_torn_file_from_being_published() {
-    let bytes = nacha(30, 'A');
-    for (is_unchecked, published) in [(false, 0), (true, 14)] {
-        let mut house = House::new(Fault::Retry, 0);
-        house.config = Config { is_unchecked, ..Config::clone(&house.config) }.into();
-        // In the middle of the 15th entry's line, behind the two headers.
-        house.put("a.ach", bytes[..95 * 16 + 40].to_vec()).await;
-        house.start();
-        let roll = house.settled().await;
-        house.stop().await;
-        let of_files: i64 = roll.files.values().map(|file| file.checkpoint.published).sum();
-        assert_eq!(of_files, published);
-    }
 }

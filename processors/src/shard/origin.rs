@@ -48,8 +48,8 @@ pub(super) async fn check<L: Log, S: Store>(
 
 /// The outcome of the event at this offset, the last that has one.
 ///
-/// Offsets ascend with the numbers, and what a reversal undoes stands where the last event before it
-/// does: so it is the first outcome at its offset, and found by halving.
+/// Offsets ascend with the numbers, and what a reversal undoes stands where the last event before
+/// it does: so it is the first outcome at its offset, and found by halving.
 async fn answer_at<L: Log, S: Store>(
     setup: &Setup<'_, L>,
     store: &S,
