@@ -247,8 +247,8 @@ struct Answers {
 }
 
 impl Awaited for Answers {
-    /// All answers are there, and the end of what they resubmitted; and, where nobody else works, so
-    /// is the end of the files and of what they were accepted or resubmitted as.
+    /// All answers are there, and the end of what they resubmitted; and, where nobody else
+    /// works, so is the end of the files and of what they were accepted or resubmitted as.
     async fn look(
         &mut self,
         log: &EmbeddedLog,
