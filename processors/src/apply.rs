@@ -39,9 +39,9 @@
 //! | else, also when it comes again | segment | |
 //!
 //! A *segment* answers the file's owner. An end that comes again, as it does after a replay,
-//! answers again: with its own command, and with what is so by then. Where a command says it, it also
-//! answers when it is refused, as not complete, so that the command ends; where the file ends by
-//! itself, its owner waits for what is missing.
+//! answers again: with its own command, and with what is so by then. Where a command says it, it
+//! also answers when it is refused, as not complete, so that the command ends; where the file ends
+//! by itself, its owner waits for what is missing.
 //!
 //! | a reversal, when | outcome | reason |
 //! |---|---|---|

@@ -172,7 +172,7 @@ fn replayed(file: &mut File, work: &Work, before: &[Segment]) -> String {
         file.state = FileState::PUBLISHED;
     }
     conclude(file);
-    let (mut recognised, mut applied, mut rejected, mut first_answers) = (0, 0, 0, 0);
+    let (mut recognised, mut applied, mut rejected, mut taken) = (0, 0, 0, 0);
     for after in &work.segments {
         match of_shard(before, after.shard) {
             Some(before) => {
@@ -181,8 +181,9 @@ fn replayed(file: &mut File, work: &Work, before: &[Segment]) -> String {
                 rejected += after.rejected.saturating_sub(before.rejected);
             }
             None => {
+                // It lacked events, so that all of its own came again.
                 recognised += after.duplicates;
-                first_answers += 1;
+                taken += after.events.saturating_sub(after.duplicates).max(0);
             }
         }
     }
@@ -191,8 +192,8 @@ fn replayed(file: &mut File, work: &Work, before: &[Segment]) -> String {
          rejected",
         published_again(file, work)
     );
-    if 0 < first_answers {
-        detail.push_str(&format!("; {first_answers} shards answered for the first time"));
+    if 0 < taken {
+        detail.push_str(&format!(", {taken} newly taken by shards that had not answered before"));
     }
     detail
 }

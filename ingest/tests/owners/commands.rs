@@ -3,6 +3,7 @@
 //! once, or again with the header `replayed`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use ingest::feed::Config;
 use ingest::roll::Roll;
@@ -266,7 +267,8 @@ async fn what_a_shard_lost_is_published_again_with_all_of_the_file() {
         assert_eq!(answer.outcome, AnswerKind::DONE);
         let start = "12000 records published again, 0 to 11999: ";
         assert!(answer.detail.starts_with(start), "{}", answer.detail);
-        assert!(answer.detail.ends_with("; 1 shards answered for the first time"));
+        let end = " newly taken by shards that had not answered before";
+        assert!(answer.detail.ends_with(end), "{}", answer.detail);
         assert_eq!(now(house, &file_id).await.state, FileState::RECONCILED);
         assert_eq!(house.shards.lock().unwrap().applied(&file_id), 12_000);
     })
