@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use ingest::verify::{Finding, verify};
 use processors::apply::{Checks, Settings, Shard, UnknownAccount};
 use processors::event::Decoder;
@@ -22,11 +22,14 @@ use topic::embedded::EmbeddedLog;
 use topic::{Batch, Log, Received, Writer};
 
 use crate::cost::{Cost, Meter};
-use crate::input::{self, Chunks, Events, SHARDS};
+use crate::input::{self, Chunks, SHARDS};
 use crate::{limit, program};
 
 /// Threads for work that blocks, as `batchless run` has them.
 const BLOCKING_THREADS: usize = 4;
+
+/// As much as the owner of a shard reads at once, or a little more.
+const PAGE_BYTES: usize = 256 << 10;
 
 /// A stage, or a limit of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +42,7 @@ pub(crate) enum Stage {
     Publish,
     /// Reading them back.
     Read,
-    /// From encoded events in memory to durable outcomes and balances.
+    /// From events in the log to durable outcomes and balances, all shards side by side.
     Apply,
     /// From the dropped file to the reconciled one: `batchless run --once`.
     Whole,
@@ -233,7 +236,7 @@ struct Owner {
     store: SqliteStore,
 }
 
-/// All shards side by side, in full rounds.
+/// All shards side by side, each at its own pace.
 async fn apply(directory: &Path) -> anyhow::Result<Cost> {
     let store = SqliteStore::open(&directory.join("accounts.db"))?;
     let ledger = Ledger {
@@ -261,32 +264,39 @@ async fn apply(directory: &Path) -> anyhow::Result<Cost> {
             store: store.clone(),
         });
     }
-    let mut events = Events::open(directory, EVENTS_MAX)?;
-    let mut meter = Meter::default();
-    while let Some(shards) = events.next().await? {
-        meter.start()?;
-        let mut rounds = JoinSet::new();
-        for (owner, events) in owners.drain(..).zip(shards) {
-            rounds.spawn(owner.round(events));
-        }
-        for owner in rounds.join_all().await {
-            owners.push(owner?);
-        }
-        // They end in any order, and the next events come by shard.
-        owners.sort_by_key(|owner| owner.shard.id);
-        meter.stop()?;
+    let log = EmbeddedLog::open_read_only(input::log(directory))?;
+    let meter = Meter::started()?;
+    let mut working: JoinSet<anyhow::Result<()>> = JoinSet::new();
+    for owner in owners {
+        working.spawn(owner.all(log.clone()));
+    }
+    while let Some(worked) = working.join_next().await {
+        worked??;
     }
     // Dropping the last handle closes the store.
-    meter.start()?;
-    drop((owners, store));
+    drop(store);
     meter.cost()
 }
 
 impl Owner {
+    /// All events of its shard, round after round, whatever the others do.
+    async fn all(mut self, log: EmbeddedLog) -> anyhow::Result<()> {
+        let end = log.end(Topic::Records, self.shard.id).await?;
+        let mut from = 0;
+        while from < end {
+            let read = log.read(Topic::Records, self.shard.id, from..end, PAGE_BYTES).await?;
+            from = read.last().context("a hole in the log")?.offset + 1;
+            for some in read.chunks(EVENTS_MAX) {
+                self.round(some).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// One round, as the owner of a shard does it.
-    async fn round(mut self, received: Vec<Received>) -> anyhow::Result<Self> {
+    async fn round(&mut self, received: &[Received]) -> anyhow::Result<()> {
         let mut events = Vec::with_capacity(received.len());
-        for message in &received {
+        for message in received {
             events.push(self.decoder.decode(message.offset, message.value.as_deref())?);
         }
         round::prepare(&self.store, &mut self.shard, &self.settings, &events).await?;
@@ -306,6 +316,6 @@ impl Owner {
         if processors::ACCOUNTS_MAX < self.shard.accounts.len() {
             self.shard.accounts = Default::default();
         }
-        Ok(self)
+        Ok(())
     }
 }
