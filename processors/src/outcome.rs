@@ -184,6 +184,13 @@ pub fn of_reversal_ended(
     }
 }
 
+/// The sequence that an outcome took; none where it took none. Applied and rejected records take
+/// one, whatever else is said of a record does not.
+pub fn sequence_taken(outcome: &Outcome) -> Option<i64> {
+    let takes = [OutcomeKind::APPLIED, OutcomeKind::REJECTED].contains(&outcome.kind);
+    outcome.sequence.filter(|_| takes)
+}
+
 /// The key under which an outcome is published: the customer's account that it posts to, else its
 /// file, else its shard.
 pub fn key(outcome: &Outcome) -> String {

@@ -225,9 +225,7 @@ impl Said<'_> {
         let bodies = &mut self.bodies;
         let start = bodies.buffer.len();
         self.encoder.encode(outcome, &mut bodies.buffer)?;
-        let took_sequence =
-            outcome.kind == OutcomeKind::APPLIED || outcome.kind == OutcomeKind::REJECTED;
-        let sequence = outcome.sequence.filter(|_| took_sequence);
+        let sequence = outcome::sequence_taken(outcome);
         bodies.rows.push(Row {
             number: outcome.number,
             file: outcome.file_id,

@@ -27,9 +27,7 @@ impl FileId {
             .chain_update(occurrence.to_be_bytes())
             .chain_update(content.0)
             .finalize();
-        let mut id = [0; 16];
-        id.copy_from_slice(&digest[..16]);
-        Self(id)
+        Self(half(&digest.into()))
     }
 
     /// The identity of the `attempt`-th try (from 1) of a rejected record, which is a file of its
@@ -42,9 +40,7 @@ impl FileId {
             .chain_update(index.to_be_bytes())
             .chain_update(attempt.to_be_bytes())
             .finalize();
-        let mut id = [0; 16];
-        id.copy_from_slice(&digest[..16]);
-        Self(id)
+        Self(half(&digest.into()))
     }
 
     /// A stable number to spread files by: the first eight bytes, big-endian.
@@ -74,6 +70,20 @@ impl fmt::Display for RecordId {
 /// The identity of a command: 128 bits, drawn or derived by whoever gives it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub [u8; 16]);
+
+impl CommandId {
+    /// The identity of the command that this SHA-256 tells from all others: its first 128 bits.
+    pub fn derived(digest: &[u8; 32]) -> Self {
+        Self(half(digest))
+    }
+}
+
+/// The first 128 bits.
+fn half(digest: &[u8; 32]) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.copy_from_slice(&digest[..16]);
+    half
+}
 
 /// A text that isn't the hexadecimal form of an identity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

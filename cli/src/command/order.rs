@@ -159,7 +159,5 @@ fn accept_id(newest: &File, arrival: &Arrival) -> CommandId {
         .chain_update([0])
         .chain_update(arrival.version.as_bytes())
         .finalize();
-    let mut id = [0; 16];
-    id.copy_from_slice(&digest[..16]);
-    CommandId(id)
+    CommandId::derived(&digest.into())
 }

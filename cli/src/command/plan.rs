@@ -199,7 +199,7 @@ impl Plan {
         for draft in &drafts {
             digest.update(draft.digest.clone().finalize());
         }
-        let token = CommandId(half(&digest.finalize()));
+        let token = CommandId::derived(&digest.finalize().into());
         Self { action, drafts, token }
     }
 
@@ -222,19 +222,13 @@ impl Plan {
     }
 }
 
-fn half(digest: &[u8]) -> [u8; 16] {
-    let mut id = [0; 16];
-    id.iter_mut().zip(digest).for_each(|(id, byte)| *id = *byte);
-    id
-}
-
 /// The id of each file's command: the token itself for one file, else derived from it.
 fn id_of(token: CommandId, file: &FileId, count: usize) -> CommandId {
     if count == 1 {
         return token;
     }
     let digest = Sha256::new().chain_update(token.0).chain_update(file.0).finalize();
-    CommandId(half(&digest))
+    CommandId::derived(&digest.into())
 }
 
 /// What is planned for a file, as it prints. The keys are a contract.

@@ -145,16 +145,10 @@ impl<L: Log> FileOwner<'_, L> {
             attempts: Vec::new(),
         };
         if command.action == Action::ACCEPT {
-            let content = &file.verdict.content_digest;
-            let occurrence = |number: u32| FileId::new(&self.config.ledger, number, content);
-            let mut free = (1..).map(|number| (occurrence(number), number));
-            given.next_occurrence = free
-                .find(|(file_id, _)| !self.has_row(file_id))
-                .and_then(|(file_id, number)| Some((file_id, i32::try_from(number).ok()?)));
-        }
-        if command.action == Action::ACCEPT {
-            given.on_its_way = self.later_on_its_way(file).await?;
-            given.stands = self.standing(file, command).await?;
+            let occurrences = self.occurrences(file).await?;
+            given.next_occurrence = self.occurrence(file, occurrences.len());
+            given.on_its_way = later_on_its_way(file, &occurrences);
+            given.stands = standing(command, &occurrences);
         }
         if command.action == Action::RESUBMIT && may_be_taken(file, command) {
             for index in &command.indices {
@@ -164,43 +158,21 @@ impl<L: Log> FileOwner<'_, L> {
         Ok(given)
     }
 
-    /// A later occurrence of a file's content that has not ended, or waits and may go on.
-    async fn later_on_its_way(
-        &mut self,
-        file: &File,
-    ) -> Result<Option<(FileId, FileState)>, Failure> {
-        let content = &file.verdict.content_digest;
-        let of = u32::try_from(file.verdict.occurrence).unwrap_or_default();
-        for number in of.saturating_add(1).. {
-            let file_id = FileId::new(&self.config.ledger, number, content);
+    /// The rows of a content's occurrences, the first to the last.
+    async fn occurrences(&mut self, file: &File) -> Result<Vec<File>, Failure> {
+        let mut rows = Vec::new();
+        while let Some((file_id, _)) = self.occurrence(file, rows.len()) {
             let Some(row) = self.row(&Changed::default(), &file_id).await? else { break };
-            let waits = [FileState::HELD, FileState::FAILED].contains(&row.state);
-            if waits || !row.is_at_end() {
-                return Ok(Some((file_id, row.state)));
-            }
+            rows.push(row);
         }
-        Ok(None)
+        Ok(rows)
     }
 
-    /// The occurrence of a file's content that was taken from the very object that is to be taken
-    /// again, and is not undone.
-    async fn standing(
-        &mut self,
-        file: &File,
-        command: &FileCommand,
-    ) -> Result<Option<(FileId, FileState)>, Failure> {
+    /// The id and the number of a content's occurrence; none beyond the last number there is.
+    fn occurrence(&self, file: &File, number: usize) -> Option<(FileId, i32)> {
+        let number = i32::try_from(number).ok()?;
         let content = &file.verdict.content_digest;
-        for number in 0.. {
-            let file_id = FileId::new(&self.config.ledger, number, content);
-            let Some(row) = self.row(&Changed::default(), &file_id).await? else { break };
-            let is_it = command.object.as_ref() == Some(&row.object)
-                && command.version.as_ref() == Some(&row.version);
-            let is_undone = [FileState::CANCELLED, FileState::REVERSED].contains(&row.state);
-            if is_it && !is_undone {
-                return Ok(Some((file_id, row.state)));
-            }
-        }
-        Ok(None)
+        Some((FileId::new(&self.config.ledger, u32::try_from(number).ok()?, content), number))
     }
 
     /// The row of a record's latest attempt, where it was resubmitted before.
@@ -264,6 +236,26 @@ impl<L: Log> FileOwner<'_, L> {
             None => Ok(None),
         }
     }
+}
+
+/// A later occurrence of a file's content that has not ended, or waits and may go on.
+fn later_on_its_way(file: &File, occurrences: &[File]) -> Option<(FileId, FileState)> {
+    let may_go_on = |row: &&File| {
+        let waits = [FileState::HELD, FileState::FAILED].contains(&row.state);
+        file.verdict.occurrence < row.verdict.occurrence && (waits || !row.is_at_end())
+    };
+    occurrences.iter().find(may_go_on).map(|row| (row.file_id, row.state.clone()))
+}
+
+/// The occurrence that was taken from the very object that is to be taken again, and is not undone.
+fn standing(command: &FileCommand, occurrences: &[File]) -> Option<(FileId, FileState)> {
+    let stands = |row: &&File| {
+        let is_undone = [FileState::CANCELLED, FileState::REVERSED].contains(&row.state);
+        command.object.as_ref() == Some(&row.object)
+            && command.version.as_ref() == Some(&row.version)
+            && !is_undone
+    };
+    occurrences.iter().find(stands).map(|row| (row.file_id, row.state.clone()))
 }
 
 /// The row of a file that is handed to us: a new one, a failed one whose bytes are there again, or

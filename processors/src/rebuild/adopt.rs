@@ -11,7 +11,7 @@ use schemas::{CommandId, Currency, Direction, FileId, Sums};
 
 use crate::account::{Account, AccountName, Balance};
 use crate::fate::Error;
-use crate::outcome::NO_CURRENCY;
+use crate::outcome::{NO_CURRENCY, sequence_taken};
 use crate::reversal::Reversal;
 use crate::run::{Run, RunState, Span};
 use crate::store::{AccountRow, BalanceRow, Commit, Fetched, OutcomeRow, ShardRow};
@@ -118,11 +118,12 @@ impl State {
             self.adopt(&outcome)?;
             next_number = next_number.saturating_add(1);
             next_offset = next_offset.max(outcome.source_offset.saturating_add(1));
+            let sequence = sequence_taken(&outcome);
             rows.push(OutcomeRow {
                 number: outcome.number,
                 file: outcome.file_id,
-                sequence: sequence_taken(&outcome),
-                index: outcome.index.filter(|_| sequence_taken(&outcome).is_some()),
+                sequence,
+                index: outcome.index.filter(|_| sequence.is_some()),
                 fingerprint: outcome.fingerprint,
                 body,
             });
@@ -245,12 +246,6 @@ fn after(number: i64, leg: &Leg, before: Option<Balance>) -> Result<Balance, Err
         version: leg.version,
         last_number: number,
     })
-}
-
-/// The sequence that an outcome took; none where it took none.
-fn sequence_taken(outcome: &Outcome) -> Option<i64> {
-    let takes = [OutcomeKind::APPLIED, OutcomeKind::REJECTED].contains(&outcome.kind);
-    outcome.sequence.filter(|_| takes)
 }
 
 impl HeldRun {
