@@ -30,6 +30,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("nix", &["bench/src/cost"]),
     ("object_store", &["ingest/src/bucket", "ingest/tests/"]),
     ("rdkafka", &["topic/src/kafka"]),
+    ("reqwest", &["topic/src/registry"]),
     (
         "rusqlite",
         &[
@@ -42,8 +43,11 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
             "tests/",
         ],
     ),
+    ("rustls", &["processors/src/store/postgres"]),
+    ("rustls_native_certs", &["processors/src/store/postgres"]),
     ("serde_avro_fast", &["schemas/src/codec", "schemas/examples/"]),
-    ("tokio_postgres", &["processors/src/"]),
+    ("tokio_postgres", &["processors/src/store/postgres", "processors/tests/", "tests/"]),
+    ("tokio_postgres_rustls", &["processors/src/store/postgres"]),
     ("toml", &["cli/", "tests/"]),
     ("tracing_subscriber", &["cli/"]),
 ];
