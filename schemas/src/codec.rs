@@ -30,12 +30,13 @@ use crate::ledger::Ledger;
 use crate::outcome::Outcome;
 use crate::record::{AccountChanged, ClearingRecord, Reversal, SegmentClosed};
 use crate::reject::RecordRejected;
+use crate::topics::Topic;
 
 const MAGIC: u8 = 0;
 const HEADER_LENGTH: usize = 5;
 
 macro_rules! events {
-    ($($(#[$doc:meta])* $name:ident = $id:literal,)+) => {
+    ($($(#[$doc:meta])* $name:ident = $id:literal on $topic:ident,)+) => {
         /// What an event is, by the name of its schema.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum EventType {
@@ -57,6 +58,13 @@ macro_rules! events {
             pub fn full_name(self) -> &'static str {
                 match self {
                     $(Self::$name => concat!("batchless.", stringify!($name)),)+
+                }
+            }
+
+            /// The topic that it stands on; no other ever has it.
+            pub fn topic(self) -> Topic {
+                match self {
+                    $(Self::$name => Topic::$topic,)+
                 }
             }
 
@@ -85,6 +93,19 @@ macro_rules! events {
     };
 }
 
+impl EventType {
+    /// True where bytes written under this schema are read by the newest one as they are: both
+    /// have the same parsing canonical form (docs, defaults and spacing are left out of it).
+    pub fn is_written_as(self, schema_text: &str) -> bool {
+        let canonical = |text: &str| {
+            let schema: serde_avro_fast::schema::SchemaMut = text.parse().ok()?;
+            schema.canonical_form_rabin_fingerprint().ok()
+        };
+        let theirs = canonical(schema_text);
+        theirs.is_some() && theirs == canonical(self.schema_text())
+    }
+}
+
 /// A type that is said on a topic, under one schema.
 pub trait Event: Serialize + for<'de> Deserialize<'de> {
     /// Which one it is.
@@ -93,29 +114,29 @@ pub trait Event: Serialize + for<'de> Deserialize<'de> {
 
 events! {
     /// One record of a file.
-    ClearingRecord = 1,
+    ClearingRecord = 1 on Records,
     /// The end of a file's run on one shard.
-    SegmentClosed = 2,
+    SegmentClosed = 2 on Records,
     /// Asks a shard to undo.
-    Reversal = 3,
+    Reversal = 3 on Records,
     /// Sets an account's state or label.
-    AccountChanged = 4,
+    AccountChanged = 4 on Records,
     /// A record that can't be read.
-    RecordRejected = 5,
+    RecordRejected = 5 on Rejects,
     /// What became of an event.
-    Outcome = 6,
+    Outcome = 6 on Postings,
     /// A row of `arrivals`.
-    Arrival = 7,
+    Arrival = 7 on Arrivals,
     /// A row of `files`.
-    File = 8,
+    File = 8 on Files,
     /// The descriptor of the ledger.
-    Ledger = 9,
+    Ledger = 9 on Files,
     /// Hands a verified file to its owner.
-    PublishFile = 10,
+    PublishFile = 10 on Commands,
     /// What an operator asks.
-    FileCommand = 11,
+    FileCommand = 11 on Commands,
     /// A shard's answer.
-    SegmentApplied = 12,
+    SegmentApplied = 12 on Commands,
 }
 
 /// Bytes that are no event of ours, or a value that has no form in its schema.

@@ -18,6 +18,8 @@ mod owner;
 pub mod memory;
 pub mod embedded;
 
+pub mod registry;
+
 mod read;
 
 pub mod conformance;
