@@ -17,6 +17,7 @@ use crate::run::{Run, Span};
 
 pub mod conformance;
 pub mod memory;
+pub mod postgres;
 pub mod sqlite;
 
 /// A store of account state. A cheap handle; clones are the same store.

@@ -1,0 +1,5 @@
+//! The store in PostgreSQL, for as many processes as there are.
+
+mod settings;
+
+pub use settings::{LocationError, Password, Settings, Tls};
