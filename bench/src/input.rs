@@ -6,7 +6,7 @@ use anyhow::Context;
 use ingest::bucket::{Bucket, Object};
 use ingest::container::Limits;
 use ingest::content::Blocks;
-use ingest::feed::{AtRest, Feed, RejectLimit};
+use ingest::feed::{After, AtRest, Feed, RejectLimit};
 use ingest::format::{Encoding, Framing, Posted, Settings, Side};
 use ingest::generate;
 use ingest::split::{Chunk, Next, Plan, Split};
@@ -107,6 +107,7 @@ pub(crate) fn feed(format: &str, directory: &Path) -> anyhow::Result<Feed> {
         reject_limit: RejectLimit { percent: 50, records_min: 20 },
         serial: false,
         limits: Limits { bytes_max: 1 << 40, ratio_max: 200 },
+        after: After::Keep,
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use ingest::bucket::Bucket;
-use ingest::feed::{AtRest, Feed};
+use ingest::feed::{After, AtRest, Feed};
 use processors::apply::{Checks, UnknownAccount};
 use processors::posting::Rules;
 use tokio_util::sync::CancellationToken;
@@ -243,5 +243,6 @@ fn feed_of(config: &FeedConfig, data: &Path) -> anyhow::Result<Feed> {
         reject_limit: config.reject_limit(),
         serial: config.serial,
         limits: config.limits(),
+        after: After::Keep,
     })
 }

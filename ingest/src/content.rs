@@ -190,10 +190,7 @@ impl Blocks {
             let unpacked = tokio::task::spawn_blocking(unpack).await;
             let result;
             (decoder, self.compressed, self.decoded, result) =
-                unpacked.map_err(|error| bucket::Error::Read {
-                    key: self.object.key.clone(),
-                    source: std::io::Error::other(error),
-                })?;
+                unpacked.map_err(|error| bucket::Error::object(&self.object.key, error))?;
             result?;
         }
         let rest = self.decoded.split_off(self.decoded.len().min(block_bytes));

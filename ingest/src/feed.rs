@@ -29,6 +29,40 @@ pub struct Feed {
     pub serial: bool,
     /// How far a container may unpack.
     pub limits: Limits,
+    /// What becomes of an object once its file is reconciled.
+    pub after: After,
+}
+
+/// What becomes of an object once its file is reconciled. What was refused, held, or a duplicate
+/// stays where it is.
+#[derive(Clone, Debug)]
+pub enum After {
+    /// It stays.
+    Keep,
+    /// It is moved there, as `<file id>/<key>`: a bucket of the same kind as the feed's, below no
+    /// prefix that is watched; see [`Bucket::check_archive`].
+    Archive(Bucket),
+    /// It is deleted.
+    Delete,
+}
+
+/// Checks that no feed's archive lies where a feed looks.
+///
+/// # Errors
+///
+/// The name of the first feed whose archive can't be used, and why.
+pub fn check_archives(feeds: &[Feed]) -> Result<(), (String, crate::bucket::Error)> {
+    for feed in feeds {
+        let After::Archive(archive) = &feed.after else { continue };
+        let checked = feed.bucket.check_archive(archive);
+        checked.map_err(|error| (feed.name.clone(), error))?;
+        if let Some(other) = feeds.iter().find(|other| other.bucket.holds(archive)) {
+            let (to, watched) = (archive.name(), &other.name);
+            let what = format!("{to} lies where the feed {watched} looks; give another");
+            return Err((feed.name.clone(), crate::bucket::Error::Settings { what }));
+        }
+    }
+    Ok(())
 }
 
 impl Feed {

@@ -315,10 +315,8 @@ pub(crate) async fn verify_unless(
 ) -> Result<Finding, crate::bucket::Error> {
     use crate::content::Error;
 
-    let mut verification = Verification::new(feed, place).map_err(|error| {
-        let source = std::io::Error::other(error);
-        crate::bucket::Error::Read { key: object.key.clone(), source }
-    })?;
+    let mut verification = Verification::new(feed, place)
+        .map_err(|error| crate::bucket::Error::object(&object.key, error))?;
     verification.walk.is_unchecked = is_unchecked;
     let mut blocks = match Blocks::open(&feed.bucket, object, feed.limits, None, 0).await {
         Ok(blocks) => blocks,
@@ -337,10 +335,9 @@ pub(crate) async fn verify_unless(
             (verification, pushed)
         };
         let pushed;
-        (verification, pushed) = tokio::task::spawn_blocking(push).await.map_err(|error| {
-            let source = std::io::Error::other(error);
-            crate::bucket::Error::Read { key: object.key.clone(), source }
-        })?;
+        (verification, pushed) = tokio::task::spawn_blocking(push)
+            .await
+            .map_err(|error| crate::bucket::Error::object(&object.key, error))?;
         progress(verification.progress());
         if let Err(Refusal(reason)) = pushed {
             return Ok(verification.refuse(*reason));

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use ingest::bucket::Bucket;
 use ingest::container::Limits;
-use ingest::feed::{AtRest, Feed, RejectLimit};
+use ingest::feed::{After, AtRest, Feed, RejectLimit};
 use ingest::format::{Encoding, Framing, Posted, Settings, Side};
 use ingest::roll::Roll;
 use processors::apply::{Checks, UnknownAccount};
@@ -302,6 +302,7 @@ fn feed(inboxes: &Path, name: &str, format: &str) -> anyhow::Result<Feed> {
         reject_limit: RejectLimit { percent: 50, records_min: 20 },
         serial: false,
         limits: Limits { bytes_max: 1 << 30, ratio_max: 1_000 },
+        after: After::Keep,
     })
 }
 

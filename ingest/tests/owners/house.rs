@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use ingest::bucket::Bucket;
 use ingest::container::Limits;
-use ingest::feed::{AtRest, Config, Feed, RejectLimit};
+use ingest::feed::{After, AtRest, Config, Feed, RejectLimit};
 use ingest::format::{Encoding, Framing, Posted, Settings, Side};
 use ingest::roll::Roll;
 use ingest::step::{OnStep, Step};
@@ -166,6 +166,7 @@ impl House {
             reject_limit: RejectLimit { percent: 50, records_min: 20 },
             serial: false,
             limits: Limits { bytes_max: 1 << 30, ratio_max: 1_000 },
+            after: After::Keep,
         };
         let config = Config {
             ledger: "main".to_owned(),
