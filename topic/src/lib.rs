@@ -17,6 +17,7 @@ mod owner;
 
 pub mod memory;
 pub mod embedded;
+pub mod kafka;
 
 pub mod registry;
 
