@@ -391,6 +391,22 @@ fn a_change_that_breaks_readers_is_found() {
 }
 
 #[test]
+fn schemas_that_write_the_same_bytes_differ_in_words_alone() {
+    let ours = EventType::Ledger.schema_text();
+    assert!(EventType::Ledger.is_written_as(ours));
+    assert!(EventType::Ledger.is_written_as(&ours.replace("Its name", "The name")));
+    let others = [
+        ours.replace("\"shards\"", "\"shard_count\""),
+        ours.replace("\"int\"", "\"long\""),
+        EventType::File.schema_text().to_owned(),
+        "no schema".to_owned(),
+    ];
+    for other in others {
+        assert!(!EventType::Ledger.is_written_as(&other), "{other}");
+    }
+}
+
+#[test]
 fn bytes_that_are_no_event_are_refused_by_name() {
     let codec = Codec::built_in();
     let ledger = codec.encode(&segment_applied()).unwrap();

@@ -30,7 +30,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("nix", &["bench/src/cost"]),
     ("object_store", &["ingest/src/bucket", "ingest/tests/"]),
     ("rdkafka", &["topic/src/kafka"]),
-    ("reqwest", &["topic/src/registry"]),
+    ("reqwest", &["topic/src/registry", "topic/tests/registry"]),
     (
         "rusqlite",
         &[

@@ -78,8 +78,8 @@ impl Client {
         if let Some(path) = &settings.ca_file {
             let unusable = |reason: String| Error::Certificates { path: path.clone(), reason };
             let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
-            let certificates = Certificate::from_pem_bundle(&pem)
-                .map_err(|error| unusable(innermost(&error)))?;
+            let certificates =
+                Certificate::from_pem_bundle(&pem).map_err(|error| unusable(innermost(&error)))?;
             if certificates.is_empty() {
                 return Err(unusable("expected certificates in PEM, found none".to_owned()));
             }

@@ -24,7 +24,10 @@ pub(super) async fn register(
         let body = json!({ "compatibility": COMPATIBILITY });
         let path = ["config", subject];
         let answer = client.call(Method::PUT, &path, Some(&body)).await?;
-        expect_done(client, &answer, &format!("PUT /config/{subject}"))?;
+        // A conflict: another instance sets it at this moment. What is read back below decides.
+        if answer.status != StatusCode::CONFLICT {
+            expect_done(client, &answer, &format!("PUT /config/{subject}"))?;
+        }
     }
     let id = id(client, subject, event).await?;
     if !is_kept {
@@ -57,20 +60,23 @@ async fn compatibility(client: &Client, subject: &str) -> Result<Option<String>,
 /// back.
 async fn id(client: &Client, subject: &str, event: EventType) -> Result<u32, Error> {
     let body = json!({ "schemaType": "AVRO", "schema": event.schema_text() });
-    let found = client.call(Method::POST, &["subjects", subject], Some(&body)).await?;
-    let answer = if found.is_absent() {
+    let at = ["subjects", subject];
+    let look_up = || client.call(Method::POST, &at, Some(&body));
+    let mut answer = look_up().await?;
+    if answer.is_absent() {
         let path = ["subjects", subject, "versions"];
-        let answer = client.call(Method::POST, &path, Some(&body)).await?;
+        answer = client.call(Method::POST, &path, Some(&body)).await?;
         if answer.status == StatusCode::CONFLICT {
-            let (url, subject) = (client.url().to_owned(), subject.to_owned());
-            return Err(Error::Incompatible { url, subject, reason: answer.reason() });
+            let reason = answer.reason();
+            // Or it conflicts with another instance that registers the same at this moment.
+            answer = look_up().await?;
+            if answer.is_absent() {
+                let (url, subject) = (client.url().to_owned(), subject.to_owned());
+                return Err(Error::Incompatible { url, subject, reason });
+            }
         }
-        expect_done(client, &answer, &format!("POST /subjects/{subject}/versions"))?;
-        answer
-    } else {
-        expect_done(client, &found, &format!("POST /subjects/{subject}"))?;
-        found
-    };
+    }
+    expect_done(client, &answer, &format!("POST /subjects/{subject}"))?;
     let id = id_in(client, &answer.body, "a registration")?;
     let kept = client.call(Method::GET, &["schemas", "ids", &id.to_string()], None).await?;
     if kept.body["schema"].as_str().is_some_and(|text| event.is_written_as(text)) {
