@@ -120,6 +120,11 @@ pub fn has_marker(object: &Object, listed: &[Object]) -> bool {
     listed.binary_search_by(|listed| listed.key.as_str().cmp(&marker)).is_ok()
 }
 
+/// How many records a chunk has where nobody says otherwise. A publish costs some milliseconds
+/// whatever its size, and over many partitions tens of them on Kafka; five thousand make that small,
+/// and hold two megabytes.
+pub const CHUNK_RECORDS: u32 = 5_000;
+
 /// What both owners of ingest are told at start.
 #[derive(Clone)]
 pub struct Config {
@@ -135,6 +140,9 @@ pub struct Config {
     pub source: String,
     /// How long an owner begins again while the log is away, before it stops; none is for ever.
     pub patience: Option<Duration>,
+    /// How many records are published at once, at least 1: [`CHUNK_RECORDS`] where nobody knows
+    /// better.
+    pub chunk_records: u32,
     /// The clock.
     pub clock: Clock,
     /// The consumer group of the shards, by whose positions ingest is held back.

@@ -14,13 +14,10 @@ use schemas::{AccountKey, ClearingRecord, FileId, RecordRejected, SumOverflow, T
 use topic::{Header, Message, MessageSet, cloud_events};
 
 use crate::content::{BLOCK_DIGEST_BYTES, Block};
+use crate::feed::CHUNK_RECORDS;
 use crate::format::{Draft, Refusal, Reject, ResumeError, Settings};
 use crate::verify::control_direction;
 use crate::walk::{Found, Walk};
-
-/// How many records a chunk has. A publish costs some milliseconds whatever its size, and over many
-/// partitions tens of them on Kafka; five thousand make that small, and hold two megabytes.
-const CHUNK_RECORDS: i64 = 5_000;
 
 /// How many records a replay passes over before it makes a chunk without any, whose checkpoint is
 /// how far it is: reading them again after a crash takes less than a second.
@@ -127,6 +124,8 @@ pub struct Split {
     shards: Vec<Buffer>,
     rejected: Buffer,
     in_chunk: i64,
+    /// How many records a chunk has.
+    chunk_records: i64,
     /// Records since the last chunk that a replay doesn't want.
     passed: i64,
     /// The records that a replay wants; none where all are published for the first time.
@@ -161,6 +160,7 @@ impl Split {
             shards: (0..shards).map(|_| Buffer::default()).collect(),
             rejected: Buffer::default(),
             in_chunk: 0,
+            chunk_records: CHUNK_RECORDS.into(),
             passed: 0,
             replay: None,
             id: String::new(),
@@ -175,6 +175,13 @@ impl Split {
     #[must_use]
     pub fn replay(mut self, records: Range<i64>) -> Self {
         self.replay = Some(records);
+        self
+    }
+
+    /// The same in chunks of so many records.
+    #[must_use]
+    pub(crate) fn chunked(mut self, records: u32) -> Self {
+        self.chunk_records = records.max(1).into();
         self
     }
 
@@ -231,7 +238,7 @@ impl Split {
             } else {
                 self.passed += 1;
             }
-            if self.in_chunk >= CHUNK_RECORDS || self.passed >= PASSED_RECORDS {
+            if self.in_chunk >= self.chunk_records || self.passed >= PASSED_RECORDS {
                 return Ok(Next::Chunk(Box::new(self.chunk(false, now)?)));
             }
         }

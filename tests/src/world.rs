@@ -158,6 +158,7 @@ impl<L: Log, S: Store> World<L, S> {
             feeds: vec![feed(inboxes, "ach", "nacha")?, feed(inboxes, "cards", "ipm")?],
             source: source.clone(),
             patience: Some(PATIENCE),
+            chunk_records: ingest::feed::CHUNK_RECORDS,
             clock: Arc::clone(&clock),
             processors_group: processors::GROUP.to_owned(),
             on_step: of_ingest

@@ -220,6 +220,7 @@ impl<L: Log> FileOwner<'_, L> {
             }
         };
         let split = split.map_err(|error| unusable("checkpoint_unreadable", error))?;
+        let split = split.chunked(self.config.chunk_records);
         Ok(Pass::Split(Box::new(split.unchecked(self.config.is_unchecked))))
     }
 
