@@ -10,6 +10,11 @@ use tokio_util::sync::CancellationToken;
 /// How long an owner waits before it begins again.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
+/// How long an owner waits that was overtaken. Whoever owns the partition now opened its writer, and
+/// to open it again would stop that one: time for the group to say that the partition is no longer
+/// ours, as it does when a process wakes that was taken for lost.
+const RETRY_AFTER_FENCED: Duration = Duration::from_secs(3);
+
 /// An attempt that lasts so long has worked.
 const WORKED_AFTER: Duration = Duration::from_secs(2);
 
@@ -41,6 +46,13 @@ impl Failure {
     fn may_pass(&self) -> bool {
         use topic::Error as Log;
         matches!(self, Self::Log(Log::Fenced { .. } | Log::Retry { .. } | Log::Indefinite { .. }))
+    }
+}
+
+impl Failure {
+    /// True where somebody else opened the writer, or has the partition.
+    fn is_fenced(&self) -> bool {
+        matches!(self, Self::Log(topic::Error::Fenced { .. }))
     }
 }
 
@@ -83,16 +95,21 @@ where
         match result {
             Ok(()) => return Ok(()),
             Err(failure) if failure.may_pass() => {
-                if out_since.is_none() {
+                let is_fenced = failure.is_fenced();
+                if is_fenced {
+                    let what = "the owner is overtaken: somebody else writes here";
+                    tracing::warn!(of, partition, error = %failure, "{what}");
+                } else if out_since.is_none() {
                     tracing::warn!(of, partition, error = %failure, "the owner begins again");
                 }
                 let since = *out_since.get_or_insert_with(Instant::now);
                 if patience.is_some_and(|patience| patience < since.elapsed()) {
                     return Err(Error { of, partition, source: failure });
                 }
+                let wait = if is_fenced { RETRY_AFTER_FENCED } else { RETRY_AFTER };
                 tokio::select! {
                     () = cancel.cancelled() => return Ok(()),
-                    () = tokio::time::sleep(RETRY_AFTER) => (),
+                    () = tokio::time::sleep(wait) => (),
                 }
             }
             Err(source) => return Err(Error { of, partition, source }),

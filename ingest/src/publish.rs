@@ -5,6 +5,7 @@
 //! answers, so that the position and what it covers are one fact.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -86,8 +87,10 @@ struct FileOwner<'a, L: Log> {
     position: i64,
     /// Rows of files that go on.
     open: HashMap<FileId, File>,
-    /// Where the newest row of every other file stands.
-    ended: HashMap<FileId, i64>,
+    /// Where to find the newest row of every other file.
+    ended: HashMap<FileId, Place>,
+    /// An end of this partition of `files`: rows that are published from now on stand behind it.
+    rows_end: i64,
     /// Files that wait for a place.
     waiting: Waiting<FileId>,
     /// Files that are being read again.
@@ -123,6 +126,7 @@ impl<'a, L: Log> FileOwner<'a, L> {
             position,
             open: HashMap::new(),
             ended: HashMap::new(),
+            rows_end: 0,
             waiting: Waiting::default(),
             splitting: HashMap::new(),
             generation: 0,
@@ -139,21 +143,22 @@ impl<'a, L: Log> FileOwner<'a, L> {
         let (log, partition) = (self.log, self.partition);
         let keep = |message: Received| {
             if let Some(row) = row_of(&message)? {
-                self.keep(row, message.offset);
+                let value = message.value.as_deref().unwrap_or_default();
+                self.keep(row, Place { from: message.offset, digest: digest(value) });
             }
             Ok::<(), Failure>(())
         };
-        topic::read_all(log, Topic::Files, partition, 0, keep).await?;
+        self.rows_end = topic::read_all(log, Topic::Files, partition, 0, keep).await?;
         Ok(())
     }
 
-    /// Keeps a row that is published at this offset.
-    fn keep(&mut self, row: File, offset: i64) {
+    /// Keeps a row that is published there.
+    fn keep(&mut self, row: File, place: Place) {
         let file_id = row.file_id;
         // A file that is held for its settings goes on by itself once they are the same again.
         if row.is_at_end() && !is_held_for_settings(&row) {
             self.open.remove(&file_id);
-            self.ended.insert(file_id, offset);
+            self.ended.insert(file_id, place);
         } else {
             self.ended.remove(&file_id);
             self.open.insert(file_id, row);
@@ -188,11 +193,14 @@ impl<'a, L: Log> FileOwner<'a, L> {
         let codec = Codec::built_in();
         let now = (self.config.clock)();
         let mut messages = Vec::with_capacity(rows.len());
+        let mut places = Vec::with_capacity(rows.len());
         for row in &mut rows {
             row.updated_at = now;
             let key = Bytes::from(row.file_id.to_string());
             let id = Bytes::from(format!("{}/row/{}", row.file_id, now.0));
-            messages.push(Message { id, key, value: Some(codec.encode(row)?.into()) });
+            let value = codec.encode(row)?;
+            places.push(Place { from: self.rows_end, digest: digest(&value) });
+            messages.push(Message { id, key, value: Some(value.into()) });
         }
         let partition = self.partition;
         if !messages.is_empty() {
@@ -204,10 +212,10 @@ impl<'a, L: Log> FileOwner<'a, L> {
             positions: vec![(Topic::Commands, partition, self.position)],
         };
         self.writer.publish(Batch { sets, consumed: Some(consumed) }).await?;
-        // The rows just written are the partition's newest, and this is its only writer.
-        let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-        let first = self.log.end(Topic::Files, partition).await?.saturating_sub(count);
-        for (offset, row) in (first..).zip(rows) {
+        // Those rows are there, whatever comes of the rest. A log may say an older end for a moment,
+        // which is one all the same.
+        self.rows_end = self.log.end(Topic::Files, partition).await?.max(self.rows_end);
+        for (place, row) in places.into_iter().zip(rows) {
             let file_id = row.file_id;
             let former = self.open.get(&file_id);
             let had_work = former.is_some_and(|former| former.work.is_some());
@@ -215,7 +223,7 @@ impl<'a, L: Log> FileOwner<'a, L> {
             let is_answered = had_work && row.work.is_none();
             let is_reconciled = was.is_some_and(|was| was != FileState::RECONCILED)
                 && row.state == FileState::RECONCILED;
-            self.keep(row, offset);
+            self.keep(row, place);
             self.follow_row(file_id);
             if is_answered {
                 self.config.step(Step::CommandAnswered);
@@ -226,6 +234,24 @@ impl<'a, L: Log> FileOwner<'a, L> {
         }
         Ok(())
     }
+}
+
+/// Where to find a row that was published.
+///
+/// Its offset can't be told from how many rows were published: other writers' markers and what was
+/// compacted away leave holes.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// An offset that it doesn't stand below.
+    from: i64,
+    /// Of its bytes: the first row of its file from there on with these bytes is the one.
+    digest: u64,
+}
+
+fn digest(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
 }
 
 /// The reason code of a file that is held because its feed's settings are others now.

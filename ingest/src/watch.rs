@@ -18,7 +18,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use topic::{Batch, Log, Message, MessageSet, ReaderOf, Received, Writer, cloud_events};
+use topic::{
+    Batch, Consumed, Log, Membership, Message, MessageSet, ReaderOf, Received, Writer, cloud_events,
+};
 
 use crate::attempt::{Error, Failure, broken, until_done};
 use crate::bucket::{self, Listing, Object};
@@ -50,7 +52,8 @@ pub async fn run<L: Log>(
     stopped: impl Fn(u32, Error),
 ) -> Result<(), topic::Error> {
     let own = |assignment: topic::Assignment<ReaderOf<L>>, token| {
-        own(log.clone(), Arc::clone(&config), assignment.partition, token)
+        let topic::Assignment { partition, membership, .. } = assignment;
+        own(log.clone(), Arc::clone(&config), partition, membership, token)
     };
     topic::own_partitions(&log, FEEDS_GROUP, Topic::Arrivals, cancel, own, stopped).await
 }
@@ -67,10 +70,11 @@ async fn own<L: Log>(
     log: L,
     config: Arc<Config>,
     partition: u32,
+    membership: Membership,
     cancel: CancellationToken,
 ) -> Result<(), Error> {
     let attempt = |()| async {
-        let worked = match FeedOwner::begin(&log, &config, partition).await {
+        let worked = match FeedOwner::begin(&log, &config, partition, &membership).await {
             Ok(mut owner) => owner.work(&cancel).await,
             Err(failure) => Err(failure),
         };
@@ -91,6 +95,9 @@ struct FeedOwner<'a, L: Log> {
     config: &'a Config,
     partition: u32,
     writer: L::Writer,
+    /// Goes with every publish, so that the log refuses those of a member that is past. Of the
+    /// partition's messages nothing is consumed but what was read at the beginning.
+    consumed: Consumed,
     known: Known,
     /// The newest row of each object.
     rows: HashMap<ObjectOf, Arrival>,
@@ -109,7 +116,12 @@ struct FeedOwner<'a, L: Log> {
 
 impl<'a, L: Log> FeedOwner<'a, L> {
     /// Fences the former owner, and reads what it left.
-    async fn begin(log: &'a L, config: &'a Config, partition: u32) -> Result<Self, Failure> {
+    async fn begin(
+        log: &'a L,
+        config: &'a Config,
+        partition: u32,
+        membership: &Membership,
+    ) -> Result<Self, Failure> {
         let writer = log.writer(&format!("arrivals-{partition}")).await?;
         let mut rows = HashMap::new();
         let keep = |message: Received| {
@@ -124,7 +136,9 @@ impl<'a, L: Log> FeedOwner<'a, L> {
             }
             Ok::<(), Failure>(())
         };
-        topic::read_all(log, Topic::Arrivals, partition, 0, keep).await?;
+        let end = topic::read_all(log, Topic::Arrivals, partition, 0, keep).await?;
+        let positions = vec![(Topic::Arrivals, partition, end)];
+        let consumed = Consumed { membership: membership.clone(), positions };
         // What was being verified is verified anew; it was at rest already. What could not be read
         // may have been mended since.
         for row in rows.values_mut() {
@@ -141,6 +155,7 @@ impl<'a, L: Log> FeedOwner<'a, L> {
             config,
             partition,
             writer,
+            consumed,
             known: Known::read(log, FILES_GROUP, &config.ledger).await?,
             rows,
             waiting: Waiting::default(),
@@ -374,7 +389,7 @@ impl<'a, L: Log> FeedOwner<'a, L> {
             return Ok(());
         }
         let codec = Codec::built_in();
-        let mut batch = Batch::default();
+        let mut batch = Batch { sets: Vec::new(), consumed: Some(self.consumed.clone()) };
         let mut messages = Vec::with_capacity(rows.len());
         for row in &rows {
             let key = key_of(&row.feed, &row.object);

@@ -28,6 +28,8 @@ struct Shared {
     groups: Arc<Groups>,
     /// False only in tests that must find out what goes wrong without.
     is_fenced: bool,
+    /// True only in tests of what logs with markers ask of their users.
+    leaves_holes: bool,
     /// One for each place: told when messages were appended.
     grown: Vec<watch::Sender<()>>,
 }
@@ -53,17 +55,24 @@ struct Partition {
 impl MemoryLog {
     /// An empty log.
     pub fn new(layout: Layout) -> Self {
-        Self::new_fenced(layout, true)
+        Self::with(layout, true, false)
+    }
+
+    /// As [`Self::new`], but a publish takes an offset more in each partition that it appends to,
+    /// and no message ever has that: as the markers of Kafka's transactions. For tests.
+    #[doc(hidden)]
+    pub fn with_holes(layout: Layout) -> Self {
+        Self::with(layout, true, true)
     }
 
     /// As [`Self::new`], but nobody is ever fenced: neither a former writer of a name nor a past
     /// member of a group. For tests that must find out what goes wrong then.
     #[doc(hidden)]
     pub fn unfenced(layout: Layout) -> Self {
-        Self::new_fenced(layout, false)
+        Self::with(layout, false, false)
     }
 
-    fn new_fenced(layout: Layout, is_fenced: bool) -> Self {
+    fn with(layout: Layout, is_fenced: bool, leaves_holes: bool) -> Self {
         let places = layout.places().count();
         let state = State {
             partitions: (0..places).map(|_| Partition::default()).collect(),
@@ -75,6 +84,7 @@ impl MemoryLog {
             state: Mutex::new(state),
             groups: Arc::new(Groups::new(0)),
             is_fenced,
+            leaves_holes,
             grown: (0..places).map(|_| watch::Sender::new(())).collect(),
         };
         Self { shared: Arc::new(shared) }
@@ -139,6 +149,9 @@ impl MemoryLog {
                     value: message.value,
                     headers: Arc::clone(&set.headers),
                 });
+                partition.end += 1;
+            }
+            if self.shared.leaves_holes {
                 partition.end += 1;
             }
             if set.topic.is_compacted() && partition.is_due() {

@@ -13,7 +13,7 @@ use topic::{Log, Message, MessageSet, Received, cloud_events};
 
 use super::operate::{Ask, Given, Taken, may_be_taken, take};
 use super::work::take_segment;
-use super::{FileOwner, ROWS_BYTES, row_of};
+use super::{FileOwner, Place, ROWS_BYTES, row_of};
 use crate::attempt::Failure;
 use crate::step::Step;
 
@@ -228,12 +228,26 @@ impl<L: Log> FileOwner<'_, L> {
         if let Some(row) = changed.get(file_id).or_else(|| self.open.get(file_id)) {
             return Ok(Some(row.clone()));
         }
-        let Some(offset) = self.ended.get(file_id).copied() else { return Ok(None) };
-        let end = offset.saturating_add(1);
-        let read = self.log.read(Topic::Files, self.partition, offset..end, ROWS_BYTES).await?;
-        match read.first() {
-            Some(message) => row_of(message),
-            None => Ok(None),
+        let Some(Place { mut from, digest }) = self.ended.get(file_id).copied() else {
+            return Ok(None);
+        };
+        let key = file_id.to_string();
+        let is_it = |message: &&Received| {
+            message.key == key.as_bytes()
+                && message.value.as_ref().is_some_and(|value| super::digest(value) == digest)
+        };
+        let end = self.log.end(Topic::Files, self.partition).await?;
+        loop {
+            let read = self.log.read(Topic::Files, self.partition, from..end, ROWS_BYTES).await?;
+            if let Some(message) = read.iter().find(is_it) {
+                return row_of(message);
+            }
+            let Some(last) = read.last() else {
+                // It is published; a log may take a moment to show it.
+                let what = format!("the row of file {file_id} is not to be seen yet");
+                return Err(topic::Error::Retry { what, source: None }.into());
+            };
+            from = last.offset.saturating_add(1);
         }
     }
 }

@@ -146,7 +146,7 @@ pub(crate) enum Trouble {
 
 impl House {
     pub(crate) fn new(fault: Fault, at: usize) -> Self {
-        let inner = MemoryLog::new(Layout::new(1, 2, SHARDS));
+        let inner = MemoryLog::with_holes(Layout::new(1, 2, SHARDS));
         let log = FaultyLog { inner, fault, left: Arc::new(AtomicUsize::new(at)) };
         let (bucket, store) = Bucket::memory();
         let clock = Arc::new(Mutex::new(0));
@@ -175,6 +175,7 @@ impl House {
             feeds: vec![feed],
             source: "batchless/main".to_owned(),
             patience: None,
+            chunk_records: ingest::feed::CHUNK_RECORDS,
             clock: Arc::new(move || {
                 let mut now = clock.lock().unwrap();
                 *now += 1;
