@@ -26,14 +26,14 @@ use schemas::{Digest, FileId, Sums};
 
 #[tokio::test]
 async fn memory_keeps_the_contract() {
-    assert_eq!(conformance::all(MemoryStore::new).await, Ok(()));
+    assert_eq!(conformance::all(async || MemoryStore::new()).await, Ok(()));
 }
 
 #[tokio::test]
 async fn sqlite_keeps_the_contract() {
     let directory = tempfile::tempdir().unwrap();
     let mut n = 0;
-    let make = || {
+    let make = async || {
         n += 1;
         SqliteStore::open(&directory.path().join(format!("{n}.db"))).unwrap()
     };
@@ -169,7 +169,7 @@ async fn the_suite_catches_a_store_that_is_broken() {
         (Fault::OpenForgotten, "what is open is found"),
         (Fault::ReversalsLost, "what is open is found"),
     ] {
-        let found = conformance::all(|| Broken(MemoryStore::new(), fault)).await.unwrap_err();
+        let found = conformance::all(async || Broken(MemoryStore::new(), fault)).await.unwrap_err();
         assert!(found.starts_with(check), "{fault:?} was found by {found}");
     }
 }

@@ -29,20 +29,20 @@ pub type Checked = Result<(), String>;
 /// # Errors
 ///
 /// The first departure from the contract, with the name of the check.
-pub async fn all<S: Store>(mut make: impl FnMut() -> S) -> Checked {
+pub async fn all<S: Store>(mut make: impl AsyncFnMut() -> S) -> Checked {
     let named = |name: &str, checked: Checked| checked.map_err(|why| format!("{name}: {why}"));
-    named("a ledger is fixed", a_ledger_is_fixed(make()).await)?;
-    named("a commit is read back", a_commit_is_read_back(make()).await)?;
-    named("a commit is fenced", a_commit_is_fenced(make()).await)?;
-    named("a commit may be repeated", a_commit_may_be_repeated(make()).await)?;
-    named("a broken commit leaves no trace", a_broken_commit_leaves_no_trace(make()).await)?;
-    named("shards commit side by side", shards_commit_side_by_side(make()).await)?;
-    named("fingerprints are found again", fingerprints_are_found_again(make()).await)?;
-    named("a range is found again", reversals::a_range_is_found_again(make()).await)?;
-    named("what is open is found", reversals::what_is_open_is_found(make()).await)?;
-    named("a view stays as it is", a_view_stays_as_it_is(make()).await)?;
-    named("lists come in pages", lists_come_in_pages(make()).await)?;
-    named("the state is the model's", the_state_is_the_models(make()).await)
+    named("a ledger is fixed", a_ledger_is_fixed(make().await).await)?;
+    named("a commit is read back", a_commit_is_read_back(make().await).await)?;
+    named("a commit is fenced", a_commit_is_fenced(make().await).await)?;
+    named("a commit may be repeated", a_commit_may_be_repeated(make().await).await)?;
+    named("a broken commit leaves no trace", a_broken_commit_leaves_no_trace(make().await).await)?;
+    named("shards commit side by side", shards_commit_side_by_side(make().await).await)?;
+    named("fingerprints are found again", fingerprints_are_found_again(make().await).await)?;
+    named("a range is found again", reversals::a_range_is_found_again(make().await).await)?;
+    named("what is open is found", reversals::what_is_open_is_found(make().await).await)?;
+    named("a view stays as it is", a_view_stays_as_it_is(make().await).await)?;
+    named("lists come in pages", lists_come_in_pages(make().await).await)?;
+    named("the state is the model's", the_state_is_the_models(make().await).await)
 }
 
 /// The ledger that the checks use.

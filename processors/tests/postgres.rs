@@ -1,0 +1,22 @@
+//! The store in PostgreSQL, on a real server.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can not go on says so")]
+
+#[path = "postgres/server.rs"]
+mod server;
+
+use processors::store::conformance;
+
+use server::Schema;
+
+#[tokio::test]
+async fn postgres_keeps_the_contract() {
+    let mut schemas = Vec::new();
+    let make = async || {
+        let schema = Schema::new();
+        let store = schema.open().await;
+        schemas.push(schema);
+        store
+    };
+    assert_eq!(conformance::all(make).await, Ok(()));
+}
