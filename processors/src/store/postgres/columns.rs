@@ -95,8 +95,9 @@ impl<'a> Balances<'a> {
     }
 
     pub(super) async fn change(&self, client: &Client, sql: &Statement, shard: i32) -> Answer {
+        let shards = vec![shard; self.names.len()];
         let columns: [&(dyn ToSql + Sync); 9] = [
-            &shard,
+            &shards,
             &self.names,
             &self.currencies,
             &self.exponents,

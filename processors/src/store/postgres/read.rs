@@ -48,12 +48,13 @@ const SHARD: &str =
 
 const LEDGER: &str = "SELECT name, shards, file_partitions, key_check_value FROM ledger";
 
+/// Each says its whole key: see the statement that changes balances.
 const ACCOUNTS: &str = concat!(
     "SELECT said.at, ",
     of_account!(),
-    " FROM unnest($2::TEXT[]) WITH ORDINALITY AS said (account, at)
-     JOIN accounts ON accounts.shard = $1::INT4 AND accounts.account = said.account
-     LEFT JOIN balances ON balances.shard = $1::INT4 AND balances.account = said.account
+    " FROM unnest($1::INT4[], $2::TEXT[]) WITH ORDINALITY AS said (shard, account, at)
+     JOIN accounts ON accounts.shard = said.shard AND accounts.account = said.account
+     LEFT JOIN balances ON balances.shard = said.shard AND balances.account = said.account
      ORDER BY said.at, currency, exponent"
 );
 
@@ -69,7 +70,7 @@ const REVERSING: &str = concat!(
 /// A span holds one commit's sequences of a file: each sequence asked for is found in the newest
 /// span that begins at it or before.
 const FINGERPRINTS: &str = "
-SELECT outcomes.sequence, outcomes.fingerprint
+SELECT taken.sequence, taken.fingerprint
 FROM (
   SELECT DISTINCT span.first_number, span.last_number
   FROM unnest($3::INT8[]) AS said (sequence)
@@ -79,11 +80,13 @@ FROM (
     ORDER BY first_sequence DESC LIMIT 1
   ) AS span
 ) AS found
-JOIN outcomes ON outcomes.shard = $1::INT4
-  AND outcomes.number BETWEEN found.first_number AND found.last_number
-WHERE outcomes.file = $2::BYTEA AND outcomes.sequence = ANY($3::INT8[])
-  AND outcomes.fingerprint IS NOT NULL
-ORDER BY outcomes.sequence";
+CROSS JOIN LATERAL (
+  SELECT sequence, fingerprint FROM outcomes
+  WHERE shard = $1::INT4 AND number BETWEEN found.first_number AND found.last_number
+    AND file = $2::BYTEA AND sequence = ANY($3::INT8[]) AND fingerprint IS NOT NULL
+  ORDER BY number LIMIT $4::INT8
+) AS taken
+ORDER BY taken.sequence";
 
 /// The newest spans that begin at an index or before, and below a number. Sequences, indices and
 /// numbers ascend together, so the newest is the older of the two that either bound finds.
@@ -104,12 +107,16 @@ const NEWEST_SPANS: &str = concat!(
 
 /// What lies in these spans, and no row between them.
 const TAKEN: &str = concat!(
-    "SELECT ",
+    "SELECT taken.* FROM unnest($3::INT8[], $4::INT8[]) AS span (first_number, last_number)
+     CROSS JOIN LATERAL (
+       SELECT ",
     of_outcome!(),
-    " FROM unnest($3::INT8[], $4::INT8[]) AS span (first_number, last_number)
-     JOIN outcomes ON shard = $1::INT4 AND number BETWEEN span.first_number AND span.last_number
-     WHERE file = $2::BYTEA AND record_index BETWEEN $5::INT8 AND $6::INT8 AND number < $7::INT8
-     ORDER BY number DESC LIMIT $8::INT8"
+    " FROM outcomes
+       WHERE shard = $1::INT4 AND number BETWEEN span.first_number AND span.last_number
+         AND file = $2::BYTEA AND record_index BETWEEN $5::INT8 AND $6::INT8 AND number < $7::INT8
+       ORDER BY number DESC LIMIT $8::INT8
+     ) AS taken
+     ORDER BY taken.number DESC LIMIT $8::INT8"
 );
 
 /// Spans read at once to find a slice of what is undone: under light load a commit, and so a span,
@@ -144,7 +151,8 @@ pub(super) async fn fetch(
     let (of_accounts, of_runs) = (session.prepared(ACCOUNTS).await?, session.prepared(RUNS).await?);
     let names: Vec<String> = accounts.iter().map(ToString::to_string).collect();
     let ids: Vec<&[u8]> = files.iter().map(|file| file.0.as_slice()).collect();
-    let (names, ids) = (&names, &ids);
+    let shards = vec![shard; names.len()];
+    let (shards, names, ids) = (&shards, &names, &ids);
     // Both in one exchange. Nobody but the asker writes what they read; and where somebody does,
     // because the asker no longer has the shard, what it makes of them can't be committed.
     let (accounts_found, runs_found) = session
@@ -154,7 +162,7 @@ pub(super) async fn fetch(
                 async {
                     match names.is_empty() {
                         true => Ok(Vec::new()),
-                        false => client.query(&of_accounts, &[&shard, names]).await,
+                        false => client.query(&of_accounts, &[shards, names]).await,
                     }
                 },
                 async {
@@ -193,9 +201,9 @@ pub(super) async fn fingerprints(
     sequences: &[i64],
 ) -> Result<Vec<(i64, i64)>, Failure> {
     let sql = session.prepared(FINGERPRINTS).await?;
-    let file = file.0.as_slice();
+    let (file, max) = (file.0.as_slice(), limit(sequences.len()));
     let rows = session
-        .ask(|client| async move { client.query(&sql, &[&shard, &file, &sequences]).await })
+        .ask(|client| async move { client.query(&sql, &[&shard, &file, &sequences, &max]).await })
         .await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }

@@ -22,14 +22,16 @@ SELECT $1::INT4, account, currency, exponent, debits_minor, credits_minor, versi
 FROM unnest($2::TEXT[], $3::TEXT[], $4::INT4[], $5::INT8[], $6::INT8[], $7::INT8[], $8::INT8[])
   AS said (account, currency, exponent, debits_minor, credits_minor, version, last_number)";
 
+/// Each row says its whole key, the shard too: so there is one way to find it. Where the shard is
+/// said once, a server that has no statistics yet takes reading all of the shard for as good.
 const BALANCES_CHANGED: &str = "
 UPDATE balances SET debits_minor = said.debits_minor, credits_minor = said.credits_minor,
                     version = said.version, last_number = said.last_number
-FROM unnest($2::TEXT[], $3::TEXT[], $4::INT4[], $5::INT8[], $6::INT8[], $7::INT8[], $8::INT8[],
-            $9::INT8[])
-  AS said (account, currency, exponent, debits_minor, credits_minor, version, last_number,
+FROM unnest($1::INT4[], $2::TEXT[], $3::TEXT[], $4::INT4[], $5::INT8[], $6::INT8[], $7::INT8[],
+            $8::INT8[], $9::INT8[])
+  AS said (shard, account, currency, exponent, debits_minor, credits_minor, version, last_number,
            version_before)
-WHERE balances.shard = $1::INT4 AND balances.account = said.account
+WHERE balances.shard = said.shard AND balances.account = said.account
   AND balances.currency = said.currency AND balances.exponent = said.exponent
   AND balances.version = said.version_before";
 
