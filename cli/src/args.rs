@@ -14,7 +14,8 @@ use crate::command::records::RecordsFlags;
 use crate::command::rejects::RejectsFlags;
 use crate::command::replay::ReplayFlags;
 use crate::command::reverse::ReverseFlags;
-use crate::command::run::RunFlags;
+use crate::command::run::{PartFlags, RunFlags};
+use crate::command::topics::TopicsFlags;
 use crate::command::verify::VerifyFlags;
 use crate::config::keys::{self, FEED_KEYS, KEYS, Key};
 use crate::config::{Origin, Said, Values};
@@ -43,6 +44,10 @@ pub(crate) enum Command {
     Demo(DemoFlags),
     /// Watches the feeds, publishes their files and applies their records, until told to stop.
     Run(RunFlags),
+    /// Watches the feeds and publishes their files: one half of `run`, as often as you like.
+    Watch(PartFlags),
+    /// Applies the records that were published: the other half, likewise.
+    Process(PartFlags),
     /// Reads one file: its events to standard output, its verdict and totals to standard error.
     ///
     /// Events are printed while the file is read, and a file may prove to be refused only at its
@@ -78,6 +83,8 @@ pub(crate) enum Command {
     /// Takes a content again on purpose that was taken before: a duplicate, or a file that was
     /// undone.
     Accept(AcceptFlags),
+    /// Makes, checks or lists the topics on Kafka.
+    Topics(TopicsFlags),
     /// Checks or shows the configuration, or every key that there is.
     Config {
         /// Which of them.
@@ -106,10 +113,10 @@ pub(crate) enum ConfigCommand {
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct ConfigFlags {
     /// The configuration file [default: the one that the data directory keeps]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// The data directory [default: data]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 }
 

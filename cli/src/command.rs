@@ -14,6 +14,8 @@ pub(crate) mod accounts;
 pub(crate) mod rejects;
 pub(crate) mod verify;
 
+pub(crate) mod topics;
+
 pub(crate) mod order;
 pub(crate) mod reverse;
 pub(crate) mod replay;
@@ -24,6 +26,7 @@ use clap::CommandFactory as _;
 use schemas::command::Action;
 
 use crate::args::{Cli, Command};
+use crate::owners::Part;
 
 /// How a command ended that could do what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +75,8 @@ pub(crate) fn run(cli: Cli) -> Result<Ending, Failure> {
     match cli.command {
         Command::Demo(flags) => demo::run(&flags),
         Command::Run(flags) => run::run(&flags),
+        Command::Watch(flags) => run::run_part(Part::Watch, &flags),
+        Command::Process(flags) => run::run_part(Part::Process, &flags),
         Command::Parse(flags) => parse::run(&flags),
         Command::Generate(flags) => generate::run(&flags),
         Command::Files(flags) => files::run(&flags),
@@ -79,6 +84,7 @@ pub(crate) fn run(cli: Cli) -> Result<Ending, Failure> {
         Command::Accounts(flags) => accounts::run(&flags),
         Command::Rejects(flags) => rejects::run(&flags),
         Command::Verify(flags) => verify::run(&flags),
+        Command::Topics(flags) => topics::run(&flags),
         Command::Hold(flags) => order::run(Action::HOLD, &flags),
         Command::Release(flags) => order::run(Action::RELEASE, &flags),
         Command::Cancel(flags) => order::run(Action::CANCEL, &flags),

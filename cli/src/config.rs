@@ -1,24 +1,32 @@
 //! The configuration: what was said for each key, checked, and what it means.
 
+pub(crate) mod engines;
 pub(crate) mod keys;
+pub(crate) mod secret;
 pub(crate) mod values;
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use ingest::container::Limits;
 use ingest::feed::RejectLimit;
 use ingest::format::Settings;
 
-use self::keys::{FEED_KEYS, KEYS, Key};
+use self::engines::{Place, StoreConfig, TopicsConfig};
+use self::keys::{FEED_KEYS, KEYS, Key, Kind};
+use self::secret::Secret;
 pub(crate) use self::values::{Origin, Said, Values};
 
 /// The configuration in force.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
-    /// The data directory.
+    /// The data directory; of use where log or store is embedded.
     pub(crate) data: PathBuf,
+    /// Where the topics are.
+    pub(crate) topics: TopicsConfig,
+    /// Where accounts are.
+    pub(crate) store: StoreConfig,
     /// What is fixed when the ledger is made.
     pub(crate) ledger: LedgerConfig,
     /// How log lines are written.
@@ -27,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) log_filter: String,
     /// How long work in hand may take to end after a signal.
     pub(crate) grace_seconds: u64,
+    /// How many records are published together.
+    pub(crate) chunk_records: u32,
     /// The feeds.
     pub(crate) feeds: Vec<FeedConfig>,
     said: Said,
@@ -45,13 +55,26 @@ pub(crate) struct LedgerConfig {
     pub(crate) key_file: Option<PathBuf>,
 }
 
+/// What becomes of an object whose file is reconciled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// It stays.
+    Keep,
+    /// It is moved there.
+    Archive(Place),
+    /// It is removed.
+    Delete,
+}
+
 /// A feed, as it was configured; each word is one that its key takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FeedConfig {
     /// Its name, unique.
     pub(crate) name: String,
-    /// The folder where objects arrive.
-    pub(crate) folder: PathBuf,
+    /// Where objects arrive.
+    pub(crate) place: Place,
+    /// What becomes of them.
+    pub(crate) after: After,
     /// The format.
     pub(crate) format: String,
     /// The page of its text.
@@ -143,13 +166,30 @@ impl Config {
         }
         Ok(Self {
             data: PathBuf::from(whole("data")?),
+            topics: TopicsConfig::new(&said)?,
+            store: StoreConfig::new(&said)?,
             ledger,
             log_json: whole("log.format")? == "json",
             log_filter: whole("log.filter")?,
             grace_seconds: whole("stop.grace_seconds")?.parse()?,
+            chunk_records: whole("topics.chunk_records")?.parse()?,
             feeds,
             said,
         })
+    }
+
+    /// Whether anything is in the data directory.
+    pub(crate) fn needs_data(&self) -> bool {
+        self.topics.is_embedded() || self.store.is_embedded()
+    }
+
+    /// A secret, by the name of its key; none where nobody said it.
+    ///
+    /// # Errors
+    ///
+    /// Where it is in a file that can't be read.
+    pub(crate) fn secret(&self, name: &str) -> anyhow::Result<Option<Secret>> {
+        secret::of(&self.said, name)
     }
 
     /// It with what is fixed of the ledger.
@@ -193,6 +233,13 @@ impl Config {
 
 fn write_line(text: &mut String, key: &Key, name: &str, values: &Values, with_origin: bool) {
     let Some(value) = values.get(key) else { return };
+    if matches!(key.kind, Kind::Secret) {
+        // Only that there is one, and only for people.
+        if with_origin {
+            let _ = writeln!(text, "# {name} = ****  # {}", value.origin);
+        }
+        return;
+    }
     let quoted = toml::Value::String(value.text.clone()).to_string();
     let shown = if key.kind.is_quoted() { &quoted } else { &value.text };
     let _ = write!(text, "{name} = {shown}");
@@ -244,12 +291,29 @@ fn required(values: &Values, keys: &'static [Key], name: &'static str) -> anyhow
     Ok(value.text)
 }
 
+fn optional(values: &Values, keys: &'static [Key], name: &str) -> anyhow::Result<Option<String>> {
+    Ok(values.get(key(keys, name)?).map(|value| value.text))
+}
+
+/// How long between two looks at a folder, where nobody says.
+const LOOK_AT_FOLDER_EVERY_MS: u64 = 500;
+
+/// And at a bucket of S3, where each look is paid for.
+const LOOK_AT_S3_EVERY_MS: u64 = 5_000;
+
 fn feed(values: &Values) -> anyhow::Result<FeedConfig> {
     let text = |name| required(values, FEED_KEYS, name);
     let number = |name| -> anyhow::Result<u64> { Ok(text(name)?.parse()?) };
     let name = text("name")?;
+    let place = Place::of("location", &text("location")?)?;
+    let look_every_ms = match (optional(values, FEED_KEYS, "look_every_ms")?, &place) {
+        (Some(text), _) => text.parse()?,
+        (None, Place::Folder(_)) => LOOK_AT_FOLDER_EVERY_MS,
+        (None, Place::S3 { .. }) => LOOK_AT_S3_EVERY_MS,
+    };
     Ok(FeedConfig {
-        folder: folder(&text("location")?)?,
+        after: after(values)?,
+        place,
         format: text("format")?,
         encoding: text("encoding")?,
         framing: text("framing")?,
@@ -258,7 +322,7 @@ fn feed(values: &Values) -> anyhow::Result<FeedConfig> {
         opens_accounts: text("unknown_accounts")? == "open",
         serial: text("serial")? == "true",
         by_marker: text("arrived")? == "marker",
-        look_every_ms: number("look_every_ms")?,
+        look_every_ms,
         reject_limit_percent: number("reject_limit_percent")?,
         reject_limit_records_min: number("reject_limit_records_min")?,
         record_bytes_max: number("record_bytes_max")?,
@@ -268,16 +332,18 @@ fn feed(values: &Values) -> anyhow::Result<FeedConfig> {
     })
 }
 
-/// The folder that a location names.
-fn folder(location: &str) -> anyhow::Result<PathBuf> {
-    match location.split_once("://") {
-        None => Ok(PathBuf::from(location)),
-        Some(("file", path)) if Path::new(path).is_absolute() => Ok(PathBuf::from(path)),
-        Some(("file", _)) => bail!("location: expected file:///…, found `{location}`"),
-        Some((scheme, _)) => bail!(
-            "location: {scheme}:// is not supported yet; give a folder, as a path or as file:///…"
-        ),
-    }
+/// What becomes of objects.
+fn after(values: &Values) -> anyhow::Result<After> {
+    let archive_to = optional(values, FEED_KEYS, "archive_to")?;
+    let after = required(values, FEED_KEYS, "after")?;
+    let to = match (after.as_str(), archive_to) {
+        ("archive", Some(to)) => Place::of("archive_to", &to)?,
+        ("archive", None) => bail!("archive_to is missing; say where `after` moves objects to"),
+        (_, Some(_)) => bail!("archive_to: it is of no use without after = \"archive\""),
+        ("delete", None) => return Ok(After::Delete),
+        _ => return Ok(After::Keep),
+    };
+    Ok(After::Archive(to))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! data/
-//!   batchless.toml   the configuration in force
+//!   batchless.toml   the configuration in force, without its secrets
 //!   key              the ledger's key, 64 hexadecimal digits, mode 0600
 //!   lock             held by `run`, and by a command that does its work itself
 //!   log/             the embedded log
@@ -17,21 +17,12 @@ use anyhow::{Context, bail};
 use processors::store::sqlite::SqliteStore;
 use schemas::AccountKey;
 
+use crate::config::Config;
+
 /// A data directory.
 #[derive(Clone, Debug)]
 pub(crate) struct DataDirectory {
     path: PathBuf,
-}
-
-/// What identities and tokens of a ledger are made with.
-#[derive(Debug)]
-pub(crate) struct LedgerKeys {
-    /// The ledger's name.
-    pub(crate) name: String,
-    /// Its shards.
-    pub(crate) shards: u32,
-    /// Its key.
-    pub(crate) key: AccountKey,
 }
 
 /// The lock of a data directory; dropped, or with its process gone, it is free.
@@ -153,44 +144,27 @@ impl DataDirectory {
             .context("the configuration in force can't be kept in the data directory")
     }
 
-    /// The ledger's key: from `file` where one is given, else from the data directory.
+    /// The key that was drawn for the ledger.
     ///
     /// # Errors
     ///
     /// Where there is none, or it isn't 64 hexadecimal digits.
-    pub(crate) fn key(&self, file: Option<&Path>) -> anyhow::Result<AccountKey> {
-        let path = file.map_or_else(|| self.path.join("key"), Path::to_owned);
+    pub(crate) fn key(&self) -> anyhow::Result<AccountKey> {
+        let path = self.path.join("key");
         let text = fs::read_to_string(&path).with_context(|| {
             format!("the ledger's key {} can't be read; restore it", path.display())
         })?;
-        let key = read_key(text.trim_end()).with_context(|| {
-            format!("{}: expected 64 hexadecimal digits, found another text", path.display())
-        })?;
-        Ok(AccountKey::new(&key))
+        key_of(text.trim_end()).with_context(|| path.display().to_string())
     }
 
-    /// What identities and tokens of this directory's ledger are made with.
-    ///
-    /// # Errors
-    ///
-    /// Where the configuration or the key can't be read.
-    pub(crate) fn ledger(&self) -> anyhow::Result<LedgerKeys> {
-        let config = self.config()?;
-        Ok(LedgerKeys {
-            name: config.ledger.name.0,
-            shards: config.ledger.shards.0,
-            key: self.key(config.ledger.key_file.as_deref())?,
-        })
-    }
-
-    /// Draws the ledger's key where the directory has none and no file is given for it.
+    /// Draws the ledger's key where the directory has none.
     ///
     /// # Errors
     ///
     /// Where the operating system gives no randomness, or the key can't be written.
-    pub(crate) fn draw_key(&self, file: Option<&Path>) -> anyhow::Result<()> {
+    pub(crate) fn draw_key(&self) -> anyhow::Result<()> {
         let path = self.path.join("key");
-        if file.is_some() || path.exists() {
+        if path.exists() {
             return Ok(());
         }
         if self.log().exists() {
@@ -205,6 +179,20 @@ impl DataDirectory {
         write_whole(&path, format!("{digits}\n").as_bytes(), 0o600)
             .with_context(|| format!("the ledger's key {} can't be written", path.display()))
     }
+}
+
+/// The ledger's key as it was configured; none where it is in the data directory.
+///
+/// # Errors
+///
+/// Where it can't be read, or isn't 64 hexadecimal digits.
+pub(crate) fn configured_key(config: &Config) -> anyhow::Result<Option<AccountKey>> {
+    let Some(secret) = config.secret("ledger.key")? else { return Ok(None) };
+    let said_by = match &config.ledger.key_file {
+        Some(file) => format!("ledger.key_file: {}", file.display()),
+        None => "BATCHLESS_LEDGER_KEY".to_owned(),
+    };
+    Ok(Some(key_of(secret.reveal().trim_end()).context(said_by)?))
 }
 
 /// Whether something is there.
@@ -225,7 +213,12 @@ pub(crate) fn is_there(path: &Path) -> anyhow::Result<bool> {
     }
 }
 
-fn read_key(text: &str) -> Option<[u8; 32]> {
+fn key_of(text: &str) -> anyhow::Result<AccountKey> {
+    let key = digits_of(text).context("expected 64 hexadecimal digits, found another text")?;
+    Ok(AccountKey::new(&key))
+}
+
+fn digits_of(text: &str) -> Option<[u8; 32]> {
     let digits = text.as_bytes();
     if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
         return None;
@@ -268,10 +261,10 @@ mod tests {
     fn a_key_is_drawn_once_and_is_nobody_elses() {
         let folder = tempfile::tempdir().unwrap();
         let data = DataDirectory::create(&folder.path().join("d")).unwrap();
-        data.draw_key(None).unwrap();
-        let first = data.key(None).unwrap().check_value();
-        data.draw_key(None).unwrap();
-        assert_eq!(data.key(None).unwrap().check_value(), first);
+        data.draw_key().unwrap();
+        let first = data.key().unwrap().check_value();
+        data.draw_key().unwrap();
+        assert_eq!(data.key().unwrap().check_value(), first);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
@@ -281,8 +274,8 @@ mod tests {
             assert_eq!((mode("d"), mode("d/key")), (0o700, 0o600));
         }
         let other = DataDirectory::create(&folder.path().join("e")).unwrap();
-        other.draw_key(None).unwrap();
-        assert_ne!(other.key(None).unwrap().check_value(), first);
+        other.draw_key().unwrap();
+        assert_ne!(other.key().unwrap().check_value(), first);
     }
 
     #[test]
@@ -290,7 +283,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = DataDirectory::create(folder.path()).unwrap();
         fs::write(data.log(), b"").unwrap();
-        let error = data.draw_key(None).unwrap_err().to_string();
+        let error = data.draw_key().unwrap_err().to_string();
         assert!(error.ends_with("restore it"), "{error}");
     }
 
@@ -309,10 +302,9 @@ mod tests {
     fn a_key_is_64_digits_and_its_text_never_shows() {
         let folder = tempfile::tempdir().unwrap();
         let data = DataDirectory::create(folder.path()).unwrap();
-        let file = folder.path().join("k");
         for wrong in ["", "secret", &"g".repeat(64), &"0".repeat(63)] {
-            fs::write(&file, wrong).unwrap();
-            let error = format!("{:#}", data.key(Some(&file)).unwrap_err());
+            fs::write(folder.path().join("key"), wrong).unwrap();
+            let error = format!("{:#}", data.key().unwrap_err());
             assert!(error.contains("expected 64 hexadecimal digits"), "{error}");
             assert!(!error.contains("secret"), "{error}");
         }

@@ -1,20 +1,21 @@
-//! The ledger in a data directory, opened to work on it: its key, its log, its store, and the proof
-//! that they belong together.
+//! The ledger, opened to work on it: its key, its log, its store, and the proof that they belong
+//! together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use processors::store::sqlite::SqliteStore;
 use processors::store::{Store as _, View as _};
 use schemas::codec::{Codec, Event as _, EventType};
 use schemas::ledger::Ledger;
 use schemas::{AccountKey, Timestamp, Topic};
-use topic::embedded::EmbeddedLog;
-use topic::{Batch, Layout, Log as _, Message, MessageSet, Writer as _, cloud_events};
+use topic::{Batch, Error, Layout, Log as _, Message, MessageSet, Writer as _, cloud_events};
 
 use crate::config::{Config, LedgerConfig};
-use crate::data::{DataDirectory, Lock};
+use crate::data::{DataDirectory, Lock, configured_key};
+use crate::engine::{self, AnyLog, AnyStore};
+use crate::owners::Part;
 
 /// How many owners of feeds there may be. Feeds are few, and an owner works on several at once.
 const ARRIVAL_PARTITIONS: u32 = 4;
@@ -23,7 +24,14 @@ const ARRIVAL_PARTITIONS: u32 = 4;
 const DESCRIPTOR_KEY: &str = "ledger";
 const DESCRIPTOR_PARTITION: u32 = 0;
 
-/// A ledger that this process alone works on.
+/// How often the descriptor is tried to be written: as often as processes that start at one moment
+/// may come between.
+const DESCRIPTOR_TRIES_MAX: u32 = 64;
+
+/// How long between two of these tries.
+const DESCRIPTOR_RETRY: Duration = Duration::from_millis(100);
+
+/// A ledger that this process works on.
 #[derive(Debug)]
 pub(crate) struct OpenLedger {
     /// What is fixed of it.
@@ -31,30 +39,54 @@ pub(crate) struct OpenLedger {
     /// Its key.
     pub(crate) key: AccountKey,
     /// Its log.
-    pub(crate) log: EmbeddedLog,
-    /// Its store.
-    pub(crate) store: SqliteStore,
-    /// Its data directory, held as long as this lives.
+    pub(crate) log: AnyLog,
+    /// Its store; none for whoever works on no accounts.
+    pub(crate) store: Option<AnyStore>,
+    /// Its data directory where it has one, held as long as this lives.
     #[expect(dead_code, reason = "held, never read")]
-    lock: Lock,
+    lock: Option<Lock>,
 }
 
-/// Opens the ledger that the configuration names, and makes it where there is none.
+impl OpenLedger {
+    /// Its store.
+    ///
+    /// # Errors
+    ///
+    /// Where it was opened without.
+    pub(crate) fn store(&self) -> anyhow::Result<&AnyStore> {
+        self.store.as_ref().context("the ledger was opened without its store")
+    }
+}
+
+/// Opens the ledger that the configuration names, for one part of the work, and makes it where
+/// there is none.
 ///
 /// # Errors
 ///
-/// Where another process works on it, it is another ledger than the configuration's, or something
-/// of it can't be used.
-pub(crate) async fn open(config: &Config, now: Timestamp) -> anyhow::Result<OpenLedger> {
+/// Where another process works on its data directory, it is another ledger than the
+/// configuration's, or something of it can't be used.
+pub(crate) async fn open(
+    config: &Config,
+    part: Part,
+    now: Timestamp,
+) -> anyhow::Result<OpenLedger> {
+    let is_embedded =
+        config.topics.is_embedded() || (part.processes() && config.store.is_embedded());
+    if !is_embedded {
+        return open_parts(config, part, None, None, now).await;
+    }
     let data = DataDirectory::create(&config.data)?;
     let lock = data.lock()?;
-    data.draw_key(config.ledger.key_file.as_deref())?;
-    let ledger = open_locked(config, &data, lock, now).await?;
+    if configured_key(config)?.is_none() {
+        data.draw_key()?;
+    }
+    let ledger = open_parts(config, part, Some(&data), Some(lock), now).await?;
     data.keep_config(&config.with_ledger(&ledger.descriptor)?.to_toml(false))?;
     Ok(ledger)
 }
 
-/// Opens the ledger in a data directory whose lock is taken.
+/// Opens the ledger in a data directory whose lock is taken, to work on it until commands are
+/// answered.
 ///
 /// # Errors
 ///
@@ -65,41 +97,78 @@ pub(crate) async fn open_locked(
     lock: Lock,
     now: Timestamp,
 ) -> anyhow::Result<OpenLedger> {
-    let key = data.key(config.ledger.key_file.as_deref())?;
-    let layout = layout(data, &config.ledger)?;
-    let log = EmbeddedLog::open(data.log(), layout)?;
+    open_parts(config, Part::Answers, Some(data), Some(lock), now).await
+}
+
+async fn open_parts(
+    config: &Config,
+    part: Part,
+    data: Option<&DataDirectory>,
+    lock: Option<Lock>,
+    now: Timestamp,
+) -> anyhow::Result<OpenLedger> {
+    let key = key(config, data)?;
+    let log = engine::open_log(config, data, |found| layout(&config.ledger, found)).await?;
+    let layout = log.layout();
     let expected = Ledger {
         name: config.ledger.name.0.clone(),
         shards: count(layout.partitions(Topic::Records))?,
         file_partitions: count(layout.partitions(Topic::Files))?,
         key_check_value: key.check_value(),
     };
+    let store = match part.processes() {
+        true => Some(engine::open_store(config, data).await?),
+        false => None,
+    };
     let descriptor = match read_descriptor(&log).await? {
-        Some(found) => {
-            compare(&config.ledger, &expected, &found)?;
-            found
-        }
+        Some(found) => found,
         None => {
             // The log gets its descriptor before the store does.
-            if data.accounts().exists()
-                && let Some(known) =
-                    SqliteStore::open(&data.accounts())?.view().await?.ledger().await?
+            if let Some(store) = &store
+                && let Some(known) = store.view().await?.ledger().await?
             {
                 bail!(
                     "the accounts of the ledger {} are in {}, but its log {} is new; restore the \
-                     log that belongs to them, or give another --data",
+                     log that belongs to them, or give another {}",
                     known.name,
-                    data.accounts().display(),
-                    data.log().display()
+                    engine::store_name(config),
+                    engine::log_name(config),
+                    if config.store.is_embedded() { "--data" } else { "store.location" },
                 );
             }
-            write_descriptor(&log, &expected, now).await?;
-            expected
+            write_descriptor(&log, &expected, now).await?
         }
     };
-    let store = SqliteStore::open(&data.accounts())?;
-    store.open_ledger(&descriptor).await?;
+    compare(config, &descriptor)?;
+    compare_key(&key, &descriptor)?;
+    if let Some(store) = &store {
+        let opened = store.open_ledger(&descriptor).await;
+        match config.store.is_embedded() {
+            true => opened?,
+            false => opened.context("store.location")?,
+        }
+    }
     Ok(OpenLedger { descriptor, key, log, store, lock })
+}
+
+/// The ledger's key: as it was configured, else the one in the data directory.
+///
+/// # Errors
+///
+/// Where there is none, or it isn't one.
+pub(crate) fn key(config: &Config, data: Option<&DataDirectory>) -> anyhow::Result<AccountKey> {
+    if let Some(key) = configured_key(config)? {
+        return Ok(key);
+    }
+    let is_drawn = config.topics.is_embedded() && config.store.is_embedded();
+    match data.filter(|_| is_drawn) {
+        Some(data) => data.key(),
+        None => bail!(
+            "ledger.key_file is missing: where log or store is a server, no key is drawn; put 64 \
+             hexadecimal digits into a file (`openssl rand -hex 32` gives some) and name it, or \
+             set BATCHLESS_LEDGER_KEY"
+        ),
+    }
 }
 
 fn count(partitions: u32) -> anyhow::Result<i32> {
@@ -111,10 +180,8 @@ fn count(partitions: u32) -> anyhow::Result<i32> {
 /// # Errors
 ///
 /// Where the configuration says another one than the log has.
-fn layout(data: &DataDirectory, config: &LedgerConfig) -> anyhow::Result<Layout> {
-    let Some(layout) = EmbeddedLog::layout_in(data.log())? else {
-        return Ok(Layout::new(ARRIVAL_PARTITIONS, config.file_partitions.0, config.shards.0));
-    };
+fn layout(config: &LedgerConfig, found: Option<Layout>) -> anyhow::Result<Layout> {
+    let Some(layout) = found else { return Ok(configured_layout(config)) };
     for (name, (said, by_somebody), topic) in [
         ("ledger.shards", config.shards, Topic::Records),
         ("ledger.file_partitions", config.file_partitions, Topic::Files),
@@ -130,28 +197,69 @@ fn layout(data: &DataDirectory, config: &LedgerConfig) -> anyhow::Result<Layout>
     Ok(layout)
 }
 
+/// The layout that a ledger of this configuration gets when it is made.
+pub(crate) fn configured_layout(config: &LedgerConfig) -> Layout {
+    Layout::new(ARRIVAL_PARTITIONS, config.file_partitions.0, config.shards.0)
+}
+
+/// What is fixed of a ledger whose data directory keeps it.
+///
+/// # Errors
+///
+/// Where its numbers can't be counted.
+pub(crate) fn kept(config: &Config, key: &AccountKey) -> anyhow::Result<Ledger> {
+    Ok(Ledger {
+        name: config.ledger.name.0.clone(),
+        shards: count(config.ledger.shards.0)?,
+        file_partitions: count(config.ledger.file_partitions.0)?,
+        key_check_value: key.check_value(),
+    })
+}
+
 /// Refuses another ledger than the one that the configuration means.
-fn compare(config: &LedgerConfig, expected: &Ledger, found: &Ledger) -> anyhow::Result<()> {
-    if config.name.1 && expected.name != found.name {
+///
+/// # Errors
+///
+/// Where it is another.
+pub(crate) fn compare(config: &Config, found: &Ledger) -> anyhow::Result<()> {
+    let (name, by_somebody) = &config.ledger.name;
+    if *by_somebody && *name != found.name {
+        let (holder, other) = match config.topics.is_embedded() {
+            true => ("the data directory holds", "--data"),
+            false => ("topics.location: its topics hold", "topics.prefix"),
+        };
         bail!(
-            "the data directory holds the ledger {}, and the configuration says {}; give another \
-             --data, or the ledger's own name",
+            "{holder} the ledger {}, and the configuration says {name}; give another {other}, or \
+             the ledger's own name",
             found.name,
-            expected.name
-        );
-    }
-    if expected.key_check_value != found.key_check_value {
-        bail!(
-            "the key is another ledger's: its check value is {}, and this ledger's is {}; restore \
-             the key that the ledger was made with",
-            expected.key_check_value,
-            found.key_check_value
         );
     }
     Ok(())
 }
 
-async fn read_descriptor(log: &EmbeddedLog) -> anyhow::Result<Option<Ledger>> {
+/// Refuses another key than the ledger's.
+///
+/// # Errors
+///
+/// Where it is another.
+pub(crate) fn compare_key(key: &AccountKey, ledger: &Ledger) -> anyhow::Result<()> {
+    let check_value = key.check_value();
+    if check_value != ledger.key_check_value {
+        bail!(
+            "the key is another ledger's: its check value is {check_value}, and this ledger's is \
+             {}; restore the key that the ledger was made with",
+            ledger.key_check_value
+        );
+    }
+    Ok(())
+}
+
+/// The descriptor in the log, where there is one.
+///
+/// # Errors
+///
+/// Where the log can't be read.
+pub(crate) async fn read_descriptor(log: &AnyLog) -> anyhow::Result<Option<Ledger>> {
     let codec = Codec::built_in();
     let mut found = None;
     let take = |message: topic::Received| -> anyhow::Result<()> {
@@ -166,25 +274,53 @@ async fn read_descriptor(log: &EmbeddedLog) -> anyhow::Result<Option<Ledger>> {
     Ok(found)
 }
 
+/// Writes the descriptor where there is none still, and gives the one that is there then: of
+/// processes that start at one moment, the one that opened the writer last decides.
 async fn write_descriptor(
-    log: &EmbeddedLog,
+    log: &AnyLog,
     descriptor: &Ledger,
     now: Timestamp,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Ledger> {
+    let mut tries = 1;
+    loop {
+        let written = async {
+            let mut writer = log.writer(DESCRIPTOR_KEY).await?;
+            if let Some(found) = read_descriptor(log).await? {
+                return Ok(found);
+            }
+            let sets = vec![descriptor_set(descriptor, now)?];
+            writer.publish(Batch { sets, consumed: None }).await?;
+            anyhow::Ok(descriptor.clone())
+        };
+        let error = match written.await {
+            Ok(found) => return Ok(found),
+            Err(error) => error,
+        };
+        let is_passing = matches!(
+            error.downcast_ref::<Error>(),
+            Some(Error::Fenced { .. } | Error::Retry { .. } | Error::Indefinite { .. })
+        );
+        if !is_passing || tries == DESCRIPTOR_TRIES_MAX {
+            return Err(error.context("the ledger can't be made"));
+        }
+        tries += 1;
+        tokio::time::sleep(DESCRIPTOR_RETRY).await;
+    }
+}
+
+fn descriptor_set(descriptor: &Ledger, now: Timestamp) -> anyhow::Result<MessageSet> {
     let source = source(&descriptor.name);
     let message = Message {
         id: Bytes::from_static(DESCRIPTOR_KEY.as_bytes()),
         key: Bytes::from_static(DESCRIPTOR_KEY.as_bytes()),
         value: Some(Codec::built_in().encode(descriptor)?.into()),
     };
-    let set = MessageSet {
+    Ok(MessageSet {
         topic: Topic::Files,
         partition: DESCRIPTOR_PARTITION,
         headers: Arc::clone(&cloud_events(Ledger::TYPE, &source, DESCRIPTOR_KEY, now)),
         messages: vec![message],
-    };
-    let mut writer = log.writer(DESCRIPTOR_KEY).await?;
-    Ok(writer.publish(Batch { sets: vec![set], consumed: None }).await?)
+    })
 }
 
 /// Who says what is published: the header `ce_source`.

@@ -7,6 +7,7 @@ mod config;
 
 mod command;
 
+mod engine;
 mod data;
 mod ledger;
 mod owners;

@@ -1,18 +1,19 @@
 //! What an operator's command does once it is known what it is: it is published, and followed until
 //! it has come to its end.
 //!
-//! Where no `run` is at work, the command takes the lock of the data directory and lets the owners
-//! of files and shards work until that end. Where one is, it publishes beside it, and follows; and
-//! where that `run` ends before, the command takes the lock and goes on itself. Killed at any
+//! On the embedded log, where no `run` is at work, the command takes the lock of the data directory
+//! and lets the owners of files and shards work until that end. Where one is, it publishes beside
+//! it, and follows; and where that `run` ends before, the command takes the lock and goes on itself.
+//! On a server's log it publishes and follows: whoever is at work there does it. Killed at any
 //! moment, nothing is lost: what was published is on the log, and whoever works next goes on.
 
 pub(crate) mod answers;
 pub(crate) mod asked;
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use processors::store::sqlite::SqliteStore;
 use tokio_util::sync::CancellationToken;
 use topic::embedded::{Beside, EmbeddedLog};
 use topic::{Batch, Error, Log as _, MessageSet, Writer as _};
@@ -20,23 +21,37 @@ use topic::{Batch, Error, Log as _, MessageSet, Writer as _};
 use crate::command::books::Books;
 use crate::config::Config;
 use crate::data::{DataDirectory, Lock};
+use crate::engine::{self, AnyLog, AnyStore};
 use crate::ledger;
 use crate::now;
-use crate::owners::{LOOK_EVERY, Owners, PATIENCE, Watch, drive, feeds};
+use crate::owners::{LOOK_EVERY, Owners, PATIENCE, Part, drive, feeds};
 use crate::progress::Progress;
 use crate::signals::Signals;
 
-/// The writer's name under which commands are published.
+/// The writer's name under which commands are published. On a server, where several operators may
+/// publish at one moment, each adds digits of its own: a name has one writer.
 const WRITER: &str = "operator";
 
 /// How often one who follows beside a `run` looks whether that is still there.
 const LOCK_LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How often one who follows on a server looks for the answer. Each look asks for the ends of some
+/// partitions.
+const ANSWER_LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// After how long without an answer it is said who would give it.
+const ANSWER_EXPECTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often a publish from beside is tried: each waits half a minute for its turn.
 const TRIES_MAX: u32 = 3;
 
 /// What a command waits for.
 pub(crate) trait Awaited {
+    /// Who does it where several processes share the work.
+    const BY: &'static str;
+    /// Whether it is looked for in the store.
+    const IS_IN_STORE: bool;
+
     /// Looks whether it has come. `is_alone` where nobody would go on with what is open when this
     /// process ends.
     ///
@@ -45,8 +60,8 @@ pub(crate) trait Awaited {
     /// Where the log or the store can't be read.
     async fn look(
         &mut self,
-        log: &EmbeddedLog,
-        store: &SqliteStore,
+        log: &AnyLog,
+        store: Option<&AnyStore>,
         is_alone: bool,
     ) -> anyhow::Result<bool>;
 }
@@ -63,8 +78,16 @@ pub(crate) async fn carry_out(
     awaited: &mut impl Awaited,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
+    if !books.config.topics.is_embedded() {
+        let log = books.log().await?;
+        for sets in publishes {
+            publish_to_server(log, sets?).await?;
+        }
+        return follow_server(&books, awaited, &mut signals).await;
+    }
     // Its connections are closed here: whoever works alone opens its own.
     let (config, data) = books.close();
+    let data = data.context("the embedded log needs a data directory")?;
     if let Some(lock) = data.try_lock()? {
         return work_alone(&config, &data, lock, publishes, awaited, &mut signals).await;
     }
@@ -72,13 +95,63 @@ pub(crate) async fn carry_out(
     for sets in publishes {
         publish_beside(&beside, sets?).await?;
     }
-    match follow_beside(&data, awaited, &mut signals).await? {
+    match follow_beside(&config, &data, awaited, &mut signals).await? {
         Some(lock) => {
             let published = std::iter::empty();
             work_alone(&config, &data, lock, published, awaited, &mut signals).await
         }
         None => Ok(()),
     }
+}
+
+async fn publish_to_server(log: &AnyLog, sets: Vec<MessageSet>) -> anyhow::Result<()> {
+    let mut digits = [0; 8];
+    getrandom::fill(&mut digits).context("the operating system gives no randomness")?;
+    let name = format!("{WRITER}-{:016x}", u64::from_be_bytes(digits));
+    let mut tries = 1;
+    loop {
+        let publish = async {
+            let mut writer = log.writer(&name).await?;
+            writer.publish(Batch { sets: sets.clone(), consumed: None }).await
+        };
+        match publish.await {
+            // Whoever takes it knows it by its id: a second one is harmless.
+            Err(Error::Retry { .. } | Error::Indefinite { .. }) if tries < TRIES_MAX => tries += 1,
+            outcome => return outcome.context("the command is not published"),
+        }
+    }
+}
+
+/// Follows on a server's log, where others do the work.
+async fn follow_server<A: Awaited>(
+    books: &Books,
+    awaited: &mut A,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    let log = books.log().await?;
+    let store = match A::IS_IN_STORE {
+        true => Some(books.store().await?),
+        false => None,
+    };
+    let begin = tokio::time::Instant::now();
+    let mut is_said = false;
+    while !awaited.look(log, store, false).await? {
+        if !is_said && ANSWER_EXPECTED_WITHIN < begin.elapsed() {
+            is_said = true;
+            let text = "published, and not answered yet; are";
+            let by = A::BY;
+            writeln!(std::io::stderr(), "{text} {by} at work? Ctrl-C ends the wait only")?;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(ANSWER_LOOK_EVERY) => (),
+            () = signals.next() => bail!(
+                "told to stop; what was asked is published, and is done by {} as soon as they are \
+                 at work",
+                A::BY
+            ),
+        }
+    }
+    Ok(())
 }
 
 async fn publish_beside(beside: &Beside, sets: Vec<MessageSet>) -> anyhow::Result<()> {
@@ -93,16 +166,18 @@ async fn publish_beside(beside: &Beside, sets: Vec<MessageSet>) -> anyhow::Resul
 }
 
 /// Follows beside a `run`; gives the lock where that has ended before.
-async fn follow_beside(
+async fn follow_beside<A: Awaited>(
+    config: &Config,
     data: &DataDirectory,
-    awaited: &mut impl Awaited,
+    awaited: &mut A,
     signals: &mut Signals,
 ) -> anyhow::Result<Option<Lock>> {
-    let log = EmbeddedLog::open_read_only(data.log())?;
-    let store = data.open_accounts()?;
-    let mut changes = log.changes()?;
+    let embedded = EmbeddedLog::open_read_only(data.log())?;
+    let mut changes = embedded.changes()?;
+    let log = AnyLog::Embedded(embedded);
+    let store = engine::open_store_beside(config, Some(data)).await?;
     loop {
-        if awaited.look(&log, &store, false).await? {
+        if awaited.look(&log, Some(&store), false).await? {
             return Ok(None);
         }
         if let Some(lock) = data.try_lock()? {
@@ -138,7 +213,7 @@ async fn work_alone(
     let owners = Owners::new(config, &ledger, feeds, Some(PATIENCE));
     let cancel = CancellationToken::new();
     let until = async {
-        while !awaited.look(&ledger.log, &ledger.store, true).await? {
+        while !awaited.look(&ledger.log, ledger.store.as_ref(), true).await? {
             if let Some(why) = owners.first_stopped() {
                 bail!("{why}");
             }
@@ -146,7 +221,7 @@ async fn work_alone(
         }
         Ok(())
     };
-    let work = owners.work(&ledger, Watch::Nothing, &cancel);
+    let work = owners.work(&ledger, Part::Answers, &cancel);
     let is_done = drive(work, until, &cancel, signals, config.grace_seconds).await?;
     ledger.log.close().await;
     if !is_done {

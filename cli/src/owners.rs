@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use ingest::bucket::Bucket;
-use ingest::feed::{After, AtRest, Feed};
+use ingest::bucket::{self, Bucket};
+use ingest::feed::{AtRest, Feed, check_archives};
 use processors::apply::{Checks, UnknownAccount};
 use processors::posting::Rules;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, FeedConfig};
+use crate::config::engines::Place;
+use crate::config::{After, Config, FeedConfig};
+use crate::engine::chain;
 use crate::ledger::{self, OpenLedger};
 use crate::now;
 use crate::signals::Signals;
@@ -32,13 +34,34 @@ pub(crate) struct Owners {
     stopped: Arc<Mutex<Option<String>>>,
 }
 
-/// Whether the feeds are watched.
+/// Which owners work in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Watch {
-    /// What arrives is taken.
-    Feeds,
-    /// Only what is there already goes on.
-    Nothing,
+pub(crate) enum Part {
+    /// All of them.
+    Whole,
+    /// Those of feeds and files: what arrives is verified and published.
+    Watch,
+    /// Those of shards: what is published is applied.
+    Process,
+    /// Those of files and shards: only what is there already goes on, until commands are answered.
+    Answers,
+}
+
+impl Part {
+    /// Whether feeds have owners.
+    pub(crate) fn watches(self) -> bool {
+        matches!(self, Self::Whole | Self::Watch)
+    }
+
+    /// Whether files have owners.
+    pub(crate) fn publishes(self) -> bool {
+        self != Self::Process
+    }
+
+    /// Whether shards have owners.
+    pub(crate) fn processes(self) -> bool {
+        self != Self::Watch
+    }
 }
 
 impl Owners {
@@ -60,6 +83,7 @@ impl Owners {
             feeds,
             source: source.clone(),
             patience,
+            chunk_records: config.chunk_records,
             clock: Arc::new(now),
             processors_group: processors::GROUP.to_owned(),
             on_step: None,
@@ -91,7 +115,7 @@ impl Owners {
         Self { ingest: Arc::new(ingest), processors, stopped }
     }
 
-    /// All owners, or those of files and shards only, until `cancel`.
+    /// The owners of this part, until `cancel`.
     ///
     /// # Errors
     ///
@@ -99,7 +123,7 @@ impl Owners {
     pub(crate) async fn work(
         &self,
         ledger: &OpenLedger,
-        watched: Watch,
+        part: Part,
         cancel: &CancellationToken,
     ) -> anyhow::Result<()> {
         let stopped = |_, error: ingest::Error| {
@@ -110,7 +134,7 @@ impl Owners {
         // Each ends when it is told to, or because it can't go on at all: then the others end their
         // work in hand and let go.
         let watch = async {
-            if watched == Watch::Nothing {
+            if !part.watches() {
                 return Ok(());
             }
             let (log, config) = (ledger.log.clone(), Arc::clone(&self.ingest));
@@ -119,13 +143,18 @@ impl Owners {
             ended
         };
         let publish = async {
+            if !part.publishes() {
+                return Ok(());
+            }
             let (log, config) = (ledger.log.clone(), Arc::clone(&self.ingest));
             let ended = ingest::publish::run(log, config, cancel, stopped).await;
             cancel.cancel();
             ended
         };
         let process = async {
-            let (log, store) = (ledger.log.clone(), ledger.store.clone());
+            let (log, Some(store)) = (ledger.log.clone(), ledger.store.clone()) else {
+                return Ok(Vec::new());
+            };
             let ended = processors::run(log, store, self.processors.clone(), cancel.clone()).await;
             cancel.cancel();
             ended
@@ -193,56 +222,103 @@ fn note(stopped: &Mutex<Option<String>>, why: String) {
     stopped.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
 }
 
-/// An error and all that it comes from, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Some show their source themselves.
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
-}
-
 /// The feeds as ingest knows them.
 ///
 /// # Errors
 ///
-/// Where a folder isn't there, or can't be read.
+/// Where a folder isn't there or can't be read, S3 is set up wrongly, or an archive lies where a
+/// feed looks. No server is asked: [`check_buckets`] does that.
 pub(crate) fn feeds(config: &Config) -> anyhow::Result<Vec<Feed>> {
-    config.feeds.iter().map(|feed| feed_of(feed, &config.data)).collect()
+    let data = config.needs_data().then_some(config.data.as_path());
+    let feeds = config.feeds.iter().map(|feed| feed_of(feed, data));
+    let feeds = feeds.collect::<anyhow::Result<Vec<Feed>>>()?;
+    check_archives(&feeds)
+        .map_err(|(feed, error)| anyhow::anyhow!("feed {feed}: archive_to: {error}"))?;
+    Ok(feeds)
 }
 
-fn feed_of(config: &FeedConfig, data: &Path) -> anyhow::Result<Feed> {
-    let folder = config.folder.display();
-    if !config.folder.is_dir() {
-        bail!("feed {}: {folder} is no folder; create it, or give another", config.name);
+/// How long a bucket that is away is waited for at the start.
+const BUCKET_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long between two looks at a bucket that is away.
+const BUCKET_LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// A first look into each bucket.
+///
+/// # Errors
+///
+/// Where one of them isn't there, doesn't let us in, or is away for some seconds.
+pub(crate) async fn check_buckets(feeds: &[Feed]) -> anyhow::Result<()> {
+    let begin = tokio::time::Instant::now();
+    for feed in feeds {
+        let archive = match &feed.after {
+            ingest::feed::After::Archive(bucket) => Some(("archive_to", bucket)),
+            _ => None,
+        };
+        for (key, bucket) in [("location", &feed.bucket)].into_iter().chain(archive) {
+            while let Err(error) = bucket.check().await {
+                let may_pass = matches!(error, bucket::Error::Unavailable { .. });
+                if !may_pass || BUCKET_PATIENCE < begin.elapsed() {
+                    return Err(error).with_context(|| format!("feed {}: {key}", feed.name));
+                }
+                tokio::time::sleep(BUCKET_LOOK_EVERY).await;
+            }
+        }
     }
-    std::fs::read_dir(&config.folder)
-        .with_context(|| format!("feed {}: {folder} can't be read", config.name))?;
+    Ok(())
+}
+
+/// The bucket of a feed.
+///
+/// # Errors
+///
+/// Where it isn't there, or can't be read.
+pub(crate) fn bucket(place: &Place) -> anyhow::Result<Bucket> {
+    match place {
+        Place::Folder(folder) => Ok(Bucket::folder(folder)?),
+        Place::S3 { bucket, prefix } => Ok(Bucket::s3(bucket, prefix, crate::environment())?),
+    }
+}
+
+/// Refuses a folder that is none, can't be read, or has the data directory in it.
+fn check_folder(feed: &str, path: &Path, data: Option<&Path>) -> anyhow::Result<()> {
+    let folder = path.display();
+    if !path.is_dir() {
+        bail!("feed {feed}: {folder} is no folder; create it, or give another");
+    }
+    std::fs::read_dir(path).with_context(|| format!("feed {feed}: {folder} can't be read"))?;
     let real =
         |path: &Path| std::path::absolute(path).and_then(|path| path.canonicalize().or(Ok(path)));
-    if real(data)?.starts_with(real(&config.folder)?) {
+    let Some(data) = data else { return Ok(()) };
+    if real(data)?.starts_with(real(path)?) {
         bail!(
-            "feed {}: the data directory {} lies in the inbox {folder}; give another --data",
-            config.name,
+            "feed {feed}: the data directory {} lies in the inbox {folder}; give another --data",
             data.display()
         );
     }
+    Ok(())
+}
+
+fn feed_of(config: &FeedConfig, data: Option<&Path>) -> anyhow::Result<Feed> {
+    if let Place::Folder(folder) = &config.place {
+        check_folder(&config.name, folder, data)?;
+    }
+    let bucket_of = |key: &str, place: &Place| {
+        bucket(place).with_context(|| format!("feed {}: {key}", config.name))
+    };
     Ok(Feed {
         name: config.name.clone(),
-        bucket: Bucket::folder(&config.folder)?,
+        bucket: bucket_of("location", &config.place)?,
         settings: config.settings()?,
         at_rest: if config.by_marker { AtRest::Marker } else { AtRest::TwoLooks },
         look_every: Duration::from_millis(config.look_every_ms),
         reject_limit: config.reject_limit(),
         serial: config.serial,
         limits: config.limits(),
-        after: After::Keep,
+        after: match &config.after {
+            After::Keep => ingest::feed::After::Keep,
+            After::Delete => ingest::feed::After::Delete,
+            After::Archive(to) => ingest::feed::After::Archive(bucket_of("archive_to", to)?),
+        },
     })
 }

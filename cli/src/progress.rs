@@ -6,7 +6,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use ingest::roll::Roll;
 use schemas::file::{File, FileState};
-use topic::embedded::EmbeddedLog;
+
+use crate::engine::AnyLog;
 
 /// How often it is drawn: smooth enough to look at, and far from costing anything.
 const DRAW_EVERY: Duration = Duration::from_millis(200);
@@ -50,7 +51,7 @@ impl Progress {
     /// # Errors
     ///
     /// Where the log can't be read.
-    pub(crate) async fn follow(&self, log: &EmbeddedLog) -> anyhow::Result<()> {
+    pub(crate) async fn follow(&self, log: &AnyLog) -> anyhow::Result<()> {
         let Some(bar) = &self.0 else { return std::future::pending().await };
         let mut roll = Roll::new(log);
         loop {

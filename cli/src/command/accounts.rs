@@ -14,7 +14,7 @@ use clap::{Args, Subcommand};
 use processors::account::{Account, AccountName, Balance};
 use processors::store::{Store as _, View as _};
 use schemas::outcome::{AccountState, Outcome};
-use schemas::{AccountId, Currency};
+use schemas::{AccountId, AccountText, Currency};
 use serde::Serialize;
 
 use super::books::{Books, BooksFlags, block_on, block_on_work};
@@ -163,7 +163,7 @@ pub(crate) async fn each(
     books: &Books,
     mut take: impl FnMut(&Account) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut view = books.store()?.view().await?;
+    let mut view = books.store().await?.view().await?;
     for shard in view.shards().await? {
         let mut after: Option<AccountName> = None;
         loop {
@@ -198,17 +198,23 @@ pub(crate) fn run(flags: &AccountsFlags) -> Result<Ending, Failure> {
         None => list(flags),
         Some(AccountsCommand::Show { account, number }) => {
             let books = Books::open(&flags.books)?;
-            let id = match (account, number) {
-                (Some(account), None) => number::id(account).map_err(Failure::Usage)?.to_owned(),
-                (None, Some(number)) => account_of(&books, number)?.to_string(),
+            let limit = flags.limit.unwrap_or(POSTINGS_SHOWN);
+            let (id, number) = match (account, number) {
+                (Some(id), None) => (number::id(id).map_err(Failure::Usage)?, None),
+                (None, Some(number)) => ("", Some(typed(number)?)),
                 _ => {
                     return Err(Failure::Usage(anyhow::anyhow!(
                         "give an account's id, or its number with --number"
                     )));
                 }
             };
-            let limit = flags.limit.unwrap_or(POSTINGS_SHOWN);
-            block_on(show(&books, &id, limit, flags.books.output))?;
+            block_on(async {
+                let id = match &number {
+                    None => id.to_owned(),
+                    Some(number) => account_of(&books, number).await?.to_string(),
+                };
+                show(&books, &id, limit, flags.books.output).await
+            })?;
             Ok(Ending::Well)
         }
         Some(AccountsCommand::Freeze(state)) => set(flags, state, &AccountState::FROZEN),
@@ -217,11 +223,15 @@ pub(crate) fn run(flags: &AccountsFlags) -> Result<Ending, Failure> {
     }
 }
 
-/// The account of a number that was typed.
-fn account_of(books: &Books, typed: &str) -> Result<AccountId, Failure> {
-    let text = number::canonical(typed).context("--number").map_err(Failure::Usage)?;
-    let account = books.key()?.account(&text);
-    Ok(account.context("--number: expected a scheme that accounts have")?)
+/// A number that was typed, in its canonical form.
+fn typed(number: &str) -> Result<AccountText, Failure> {
+    number::canonical(number).context("--number").map_err(Failure::Usage)
+}
+
+/// The account of a number.
+async fn account_of(books: &Books, number: &AccountText) -> anyhow::Result<AccountId> {
+    let account = books.ledger_key().await?.account(number);
+    account.context("--number: expected a scheme that accounts have")
 }
 
 fn set(flags: &AccountsFlags, told: &StateFlags, state: &AccountState) -> Result<Ending, Failure> {
@@ -232,12 +242,14 @@ fn set(flags: &AccountsFlags, told: &StateFlags, state: &AccountState) -> Result
         let account = id.parse().context("a house account is ours, and always open");
         accounts.push(account.map_err(Failure::Usage)?);
     }
-    for number in &told.number {
-        accounts.push(account_of(&books, number)?);
-    }
-    accounts.sort_unstable();
-    accounts.dedup();
+    let numbers = told.number.iter().map(|number| typed(number));
+    let numbers = numbers.collect::<Result<Vec<AccountText>, Failure>>()?;
     block_on_work(async {
+        for number in &numbers {
+            accounts.push(account_of(&books, number).await?);
+        }
+        accounts.sort_unstable();
+        accounts.dedup();
         change::set(books, &accounts, state, &told.asked, flags.books.output).await?;
         Ok(Ending::Well)
     })
@@ -246,7 +258,7 @@ fn set(flags: &AccountsFlags, told: &StateFlags, state: &AccountState) -> Result
 /// One account, and for people its newest postings.
 async fn show(books: &Books, id: &str, limit: usize, output: Output) -> anyhow::Result<()> {
     let name = AccountName::from_text(id);
-    let mut view = books.store()?.view().await?;
+    let mut view = books.store().await?.view().await?;
     for row in view.shards().await? {
         let Some(account) = view.account(row.shard, name.clone()).await? else { continue };
         output::print_rows(output, &rows_of(&account))?;

@@ -1,22 +1,24 @@
 //! The books of a ledger, open for reading beside whoever works on them: its log and its store.
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use ingest::roll::Roll;
-use processors::store::sqlite::SqliteStore;
 use schemas::arrival::{Arrival, ArrivalState};
 use schemas::file::{File, FileState};
+use schemas::ledger::Ledger;
 use schemas::{AccountKey, FileId, Topic};
+use tokio::sync::OnceCell;
 use topic::Received;
-use topic::embedded::EmbeddedLog;
 
 use super::Failure;
+use crate::args::ConfigFlags;
 use crate::config::{Config, Said};
 use crate::data::DataDirectory;
+use crate::engine::{self, AnyLog, AnyStore};
+use crate::ledger;
 use crate::output::Output;
 
 /// Which ledger, and how to print.
@@ -24,6 +26,10 @@ use crate::output::Output;
 /// Global, so that they hold before and behind `show` alike: there is one place where they are.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct BooksFlags {
+    /// The configuration file, where log or store is a server [default: the one that the data
+    /// directory keeps]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// The data directory [default: data]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
@@ -34,52 +40,54 @@ pub(crate) struct BooksFlags {
 
 /// A ledger open for reading.
 pub(crate) struct Books {
-    log: OnceCell<EmbeddedLog>,
-    store: OnceCell<SqliteStore>,
+    log: OnceCell<AnyLog>,
+    store: OnceCell<AnyStore>,
+    ledger: OnceCell<Ledger>,
     /// The configuration in force.
     pub(crate) config: Config,
-    data: DataDirectory,
+    data: Option<DataDirectory>,
 }
 
 impl Books {
-    /// Opens the books in the data directory that the flags name.
+    /// Opens the books that the flags name: in a data directory, under the configuration that it
+    /// keeps, or on servers.
     ///
     /// # Errors
     ///
     /// Where there is no ledger, or it can't be read.
     pub(crate) fn open(flags: &BooksFlags) -> anyhow::Result<Self> {
-        let named = flags.data.clone();
-        let path = match named {
-            Some(path) => path,
-            None => crate::args::ConfigFlags::default().said(None).and_then(Config::new)?.data,
-        };
-        let data = DataDirectory::open(&path)?;
-        let mut config = data.config()?;
-        config.data.clone_from(&path);
-        if !data.log().exists() {
-            bail!("{} holds no ledger yet; make one with `batchless run`", path.display());
+        let named = ConfigFlags { config: flags.config.clone(), data: flags.data.clone() };
+        let mut config = named.said(None).and_then(Config::new)?;
+        let mut data = None;
+        if config.needs_data() {
+            let path = config.data.clone();
+            let directory = DataDirectory::open(&path)?;
+            config = directory.config()?;
+            config.data.clone_from(&path);
+            if config.topics.is_embedded() && !directory.log().exists() {
+                bail!("{} holds no ledger yet; make one with `batchless run`", path.display());
+            }
+            data = Some(directory);
         }
-        Ok(Self { log: OnceCell::new(), store: OnceCell::new(), config, data })
+        let (log, store, ledger) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Ok(Self { log, store, ledger, config, data })
     }
 
     /// Closes its log and its store; gives the configuration and the directory, for whoever opens
     /// them to work on them.
-    pub(crate) fn close(self) -> (Config, DataDirectory) {
+    pub(crate) fn close(self) -> (Config, Option<DataDirectory>) {
         (self.config, self.data)
     }
 
     /// Its log. Opened when it is first asked for: whoever needs only the other half of the books
-    /// is not held up where this one is damaged.
+    /// is not held up where this one is damaged or away.
     ///
     /// # Errors
     ///
     /// Where it can't be opened.
-    pub(crate) fn log(&self) -> anyhow::Result<&EmbeddedLog> {
-        if let Some(log) = self.log.get() {
-            return Ok(log);
-        }
-        let log = EmbeddedLog::open_read_only(self.data.log())?;
-        Ok(self.log.get_or_init(|| log))
+    pub(crate) async fn log(&self) -> anyhow::Result<&AnyLog> {
+        let open = || engine::open_log_beside(&self.config, self.data.as_ref());
+        self.log.get_or_try_init(open).await
     }
 
     /// Its account store, likewise.
@@ -87,21 +95,59 @@ impl Books {
     /// # Errors
     ///
     /// Where it can't be opened.
-    pub(crate) fn store(&self) -> anyhow::Result<&SqliteStore> {
-        if let Some(store) = self.store.get() {
-            return Ok(store);
-        }
-        let store = self.data.open_accounts()?;
-        Ok(self.store.get_or_init(|| store))
+    pub(crate) async fn store(&self) -> anyhow::Result<&AnyStore> {
+        let open = || engine::open_store_beside(&self.config, self.data.as_ref());
+        self.store.get_or_try_init(open).await
     }
 
-    /// The ledger's key.
+    /// What is fixed of the ledger. A data directory keeps it; on a server its log is asked.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be read, there is none, or the configuration means another.
+    pub(crate) async fn ledger(&self) -> anyhow::Result<&Ledger> {
+        let read = async || match self.config.topics.is_embedded() {
+            true => ledger::kept(&self.config, &self.key()?),
+            false => {
+                let found = ledger::read_descriptor(self.log().await?).await?;
+                let found = found.context(
+                    "topics.location: there is no ledger yet; `batchless watch` and `batchless \
+                     process` make it when they start",
+                )?;
+                ledger::compare(&self.config, &found)?;
+                Ok(found)
+            }
+        };
+        self.ledger.get_or_try_init(read).await
+    }
+
+    /// How many shards it has.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::ledger`].
+    pub(crate) async fn shards(&self) -> anyhow::Result<u32> {
+        Ok(u32::try_from(self.ledger().await?.shards)?)
+    }
+
+    /// The key as it is configured or kept.
     ///
     /// # Errors
     ///
     /// Where it can't be read.
     pub(crate) fn key(&self) -> anyhow::Result<AccountKey> {
-        self.data.key(self.config.ledger.key_file.as_deref())
+        ledger::key(&self.config, self.data.as_ref())
+    }
+
+    /// The ledger's own key, to make tokens of numbers with.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be read, or is another ledger's.
+    pub(crate) async fn ledger_key(&self) -> anyhow::Result<AccountKey> {
+        let key = self.key()?;
+        ledger::compare_key(&key, self.ledger().await?)?;
+        Ok(key)
     }
 
     /// Every object and file by its newest row.
@@ -110,7 +156,7 @@ impl Books {
     ///
     /// Where the log can't be read.
     pub(crate) async fn roll(&self) -> anyhow::Result<Roll> {
-        let log = self.log()?;
+        let log = self.log().await?;
         let mut roll = Roll::new(log);
         roll.follow(log).await?;
         Ok(roll)
@@ -199,7 +245,7 @@ impl Books {
         partition: u32,
         mut take: impl FnMut(&Received) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        topic::read_all(self.log()?, topic, partition, 0, |message| take(&message)).await?;
+        topic::read_all(self.log().await?, topic, partition, 0, |message| take(&message)).await?;
         Ok(())
     }
 }

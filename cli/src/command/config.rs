@@ -2,6 +2,7 @@
 
 use super::{Ending, Failure, print};
 use crate::args::{ConfigCommand, ConfigFlags};
+use crate::config::engines::Place;
 use crate::config::{self, Config};
 
 pub(crate) fn run(what: &ConfigCommand) -> Result<Ending, Failure> {
@@ -9,8 +10,9 @@ pub(crate) fn run(what: &ConfigCommand) -> Result<Ending, Failure> {
         ConfigCommand::Check(flags) => {
             let config = load(flags)?;
             for feed in &config.feeds {
-                if !feed.folder.is_dir() {
-                    let folder = feed.folder.display();
+                let Place::Folder(path) = &feed.place else { continue };
+                if !path.is_dir() {
+                    let folder = path.display();
                     return Err(Failure::Usage(anyhow::anyhow!(
                         "feed {}: {folder} is no folder; create it, or give another location",
                         feed.name

@@ -16,6 +16,7 @@ use super::{Ending, Failure, files, rejects, verify};
 use crate::config::keys::{FEED_KEYS, KEYS};
 use crate::config::{Config, Origin, Said, Values};
 use crate::output::{self, Column, Output, Row, amount, grouped};
+use crate::owners::Part;
 use crate::progress::Progress;
 
 /// What `demo` is told.
@@ -97,9 +98,10 @@ pub(crate) fn run(flags: &DemoFlags) -> Result<Ending, Failure> {
         for file in dropped.iter().filter(|file| file.round == round) {
             drop_in(&folder, file)?;
         }
-        super::run::block(&config, true, &Progress::none())?;
+        super::run::block(&config, Part::Whole, true, &Progress::none())?;
     }
-    let books = BooksFlags { data: Some(folder.join("data")), output: Output::Table };
+    let data = Some(folder.join("data"));
+    let books = BooksFlags { config: None, data, output: Output::Table };
     show(&Books::open(&books)?)?;
     if flags.keep.is_some() {
         let data = folder.join("data");

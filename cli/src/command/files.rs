@@ -240,7 +240,7 @@ async fn add_unanswered(books: &Books, roll: &Roll, rows: &mut [FileRow]) -> any
     if !roll.files.values().any(|file| is_open(&file)) {
         return Ok(());
     }
-    let mut view = books.store()?.view().await?;
+    let mut view = books.store().await?.view().await?;
     for row in rows {
         let file = row.file_id.and_then(|file_id| roll.files.get(&file_id));
         let Some(file) = file.filter(is_open) else { continue };

@@ -22,10 +22,11 @@ use schemas::{AccountKey, Digest, FileId};
 
 use self::report::{Report, say};
 use self::rules::Rules;
+use super::books::{Books, BooksFlags, block_on};
 use super::content::Content;
 use super::{Ending, Failure};
 use crate::event::{EventView, Standing};
-use crate::output::amount;
+use crate::output::{Output, amount};
 
 /// How many rejects are named unless all are asked for: enough to see the pattern.
 const REJECTS_NAMED: u64 = 20;
@@ -63,16 +64,30 @@ pub(crate) struct ParseFlags {
     #[arg(long)]
     all_rejects: bool,
     /// Take ids, accounts and sequences from the ledger in this data directory.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", group = "ledger")]
     data: Option<PathBuf>,
-    /// Read by the settings and limits of this feed of the data directory.
+    /// Or from the ledger of this configuration, where log or store is a server.
+    #[arg(long, value_name = "FILE", group = "ledger")]
+    config: Option<PathBuf>,
+    /// Read by the settings and limits of this feed of the ledger.
     #[arg(
         long,
         value_name = "NAME",
-        requires = "data",
+        requires = "ledger",
         conflicts_with_all = ["format", "encoding", "framing", "side", "posted_amount"]
     )]
     feed: Option<String>,
+}
+
+impl ParseFlags {
+    /// The ledger that the file is seen in, where one is named.
+    fn books(&self) -> anyhow::Result<Option<Books>> {
+        if self.data.is_none() && self.config.is_none() {
+            return Ok(None);
+        }
+        let (config, data) = (self.config.clone(), self.data.clone());
+        Books::open(&BooksFlags { config, data, output: Output::Table }).map(Some)
+    }
 }
 
 /// What `parse` prints on standard output.
@@ -87,11 +102,15 @@ enum ParseOutput {
 }
 
 pub(crate) fn run(flags: &ParseFlags) -> Result<Ending, Failure> {
-    if flags.data.is_some() && flags.file == Path::new("-") {
+    let books = match flags.books() {
+        Err(error) if flags.feed.is_some() => return Err(Failure::Usage(error)),
+        books => books?,
+    };
+    if books.is_some() && flags.file == Path::new("-") {
         let why = "--data: the file is read twice, and standard input is there once; give a file";
         return Err(Failure::Usage(anyhow::anyhow!(why)));
     }
-    let rules = Rules::new(flags).map_err(Failure::Usage)?;
+    let rules = Rules::new(flags, books.as_ref()).map_err(Failure::Usage)?;
     let mut content = Content::open(&flags.file, rules.limits)?;
     let settings = rules.settings(flags, content.first()).map_err(Failure::Usage)?;
     let Some(settings) = settings else {
@@ -100,8 +119,8 @@ pub(crate) fn run(flags: &ParseFlags) -> Result<Ending, Failure> {
     };
     let mut reading = Reading::new(flags, &rules, &settings, &content)?;
     let mut out = Printer::new(flags.output);
-    let result = match &flags.data {
-        Some(data) => reading.place(data, &flags.file, rules.limits)?,
+    let result = match &books {
+        Some(books) => reading.place(books, &flags.file, rules.limits)?,
         None => Ok(()),
     };
     let result = match result {
@@ -124,10 +143,13 @@ struct Place {
 
 impl Place {
     /// Reads the whole content once, for its digest.
-    fn read(data: &Path, file: &Path, limits: Limits) -> Result<Self, super::content::Error> {
+    fn read(books: &Books, file: &Path, limits: Limits) -> Result<Self, super::content::Error> {
         use super::content::Error::Io;
-        let ledger = crate::data::DataDirectory::open(data).and_then(|data| data.ledger());
-        let ledger = ledger.map_err(Io)?;
+        let of_ledger = async {
+            let name = books.ledger().await?.name.clone();
+            Ok((name, books.shards().await?, books.ledger_key().await?))
+        };
+        let (name, shards, key) = block_on(of_ledger).map_err(Io)?;
         let mut content = Content::open(file, limits).map_err(Io)?;
         let mut digest = <sha2::Sha256 as sha2::Digest>::new();
         while let Some(chunk) = content.next()? {
@@ -135,9 +157,9 @@ impl Place {
         }
         let digest = Digest(sha2::Digest::finalize(digest).into());
         Ok(Self {
-            file_id: FileId::new(&ledger.name, 0, &digest),
-            key: ledger.key,
-            sequences: vec![0; ledger.shards as usize],
+            file_id: FileId::new(&name, 0, &digest),
+            key,
+            sequences: vec![0; shards as usize],
         })
     }
 
@@ -189,11 +211,11 @@ impl Reading {
     /// Sees the file in the ledger of a data directory; a damaged container refuses it.
     fn place(
         &mut self,
-        data: &Path,
+        books: &Books,
         file: &Path,
         limits: Limits,
     ) -> anyhow::Result<Result<(), Refusal>> {
-        match Place::read(data, file, limits) {
+        match Place::read(books, file, limits) {
             Ok(place) => {
                 self.place = Some(place);
                 Ok(Ok(()))

@@ -105,7 +105,7 @@ pub(crate) async fn each_event(
     let codec = Codec::built_in();
     // The CloudEvents id begins with the file's: no other event is decoded.
     let prefix = format!("{}/", file.file_id);
-    for partition in 0..books.log()?.partitions(Topic::Records) {
+    for partition in 0..books.log().await?.partitions(Topic::Records) {
         let shard = usize::try_from(partition).unwrap_or(usize::MAX);
         if file.checkpoint.sequences.get(shard).is_some_and(|events| *events == 0) {
             continue;
@@ -223,7 +223,7 @@ async fn trace(books: &Books, file: &File, index: i64) -> anyhow::Result<Trace> 
 
 /// What became of a record, and what undid that.
 async fn outcomes(books: &Books, file: &File, index: i64) -> anyhow::Result<Vec<Outcome>> {
-    let store = books.store()?;
+    let store = books.store().await?;
     let codec = Codec::built_in();
     let mut view = store.view().await?;
     let mut found = Vec::new();

@@ -176,7 +176,7 @@ pub(crate) async fn each_unread(
     mut take: impl FnMut(RecordRejected) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let codec = Codec::built_in();
-    for partition in 0..books.log()?.partitions(Topic::Rejects) {
+    for partition in 0..books.log().await?.partitions(Topic::Rejects) {
         books
             .read(Topic::Rejects, partition, |message| {
                 let Some(value) = &message.value else { return Ok(()) };
@@ -257,7 +257,7 @@ pub(crate) async fn each_outcome(
     mut take: impl FnMut(Outcome) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let codec = Codec::built_in();
-    let mut view = books.store()?.view().await?;
+    let mut view = books.store().await?.view().await?;
     for (shard, run) in view.runs_of(file_id).await? {
         let (Some(mut from), Some(last)) = (run.first_number, run.last_number) else { continue };
         if !wanted(&run) {

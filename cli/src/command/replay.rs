@@ -81,7 +81,7 @@ async fn make(books: &Books, file: &File, flags: &ReplayFlags) -> anyhow::Result
     }
     let span = Span { last: span.last.min(published - 1), ..span };
     let mut draft = Draft::new(file, span);
-    let runs = books.store()?.view().await?.runs_of(file.file_id).await?;
+    let runs = books.store().await?.view().await?.runs_of(file.file_id).await?;
     let next: HashMap<u32, i64> =
         runs.into_iter().map(|(shard, run)| (shard, run.next_sequence)).collect();
     let mut seen = std::collections::HashSet::new();

@@ -120,7 +120,7 @@ fn can_be_undone(file: &File) -> anyhow::Result<()> {
 
 /// Adds the records of the range that are applied and not undone.
 async fn add_applied(books: &Books, draft: &mut Draft, span: Span) -> anyhow::Result<()> {
-    let store = books.store()?;
+    let store = books.store().await?;
     let codec = Codec::built_in();
     let file_id = draft.file().file_id;
     let runs = store.view().await?.runs_of(file_id).await?;

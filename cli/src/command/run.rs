@@ -1,5 +1,6 @@
 //! `batchless run`: everything in one process, until it is told to stop; with `--once` until all
-//! that has arrived is at an end or held.
+//! that has arrived is at an end or held. `batchless watch` and `batchless process`: its two halves,
+//! as many of each as there are machines.
 
 use std::collections::HashMap;
 
@@ -18,7 +19,7 @@ use crate::args::{ConfigFlags, FeedFlags};
 use crate::config::Config;
 use crate::ledger::{self, OpenLedger};
 use crate::now;
-use crate::owners::{LOOK_EVERY, Owners, PATIENCE, Watch, drive, feeds};
+use crate::owners::{LOOK_EVERY, Owners, PATIENCE, Part, check_buckets, drive, feeds};
 use crate::progress::Progress;
 use crate::signals::Signals;
 
@@ -52,9 +53,37 @@ pub(crate) fn run(flags: &RunFlags) -> Result<Ending, Failure> {
     }
     let progress = Progress::on_terminal()?;
     crate::log::start(&config.log_filter, config.log_json, &progress).map_err(Failure::Usage)?;
-    let ending = block(&config, flags.once, &progress);
+    let ending = block(&config, Part::Whole, flags.once, &progress);
     progress.clear();
     Ok(ending?)
+}
+
+/// What `watch` and `process` are told.
+#[derive(Args, Debug)]
+pub(crate) struct PartFlags {
+    #[command(flatten)]
+    config: ConfigFlags,
+}
+
+/// One half of the work.
+///
+/// # Errors
+///
+/// Where the topics are none that several processes share, and as [`run`].
+pub(crate) fn run_part(part: Part, flags: &PartFlags) -> Result<Ending, Failure> {
+    let config = flags.config.said(None).and_then(Config::new).map_err(Failure::usage)?;
+    if config.topics.is_embedded() {
+        return Err(Failure::Usage(anyhow::anyhow!(
+            "topics.location: `watch` and `process` share the topics, and the embedded ones have \
+             one process; use `batchless run`, or give kafka://HOST:PORT"
+        )));
+    }
+    if part.watches() && config.feeds.is_empty() {
+        return Err(Failure::Usage(anyhow::anyhow!("no feed is configured; add a table [[feed]]")));
+    }
+    let progress = Progress::none();
+    crate::log::start(&config.log_filter, config.log_json, &progress).map_err(Failure::Usage)?;
+    Ok(block(&config, part, false, &progress)?)
 }
 
 /// Works on the ledger that the configuration names, on threads of its own.
@@ -62,9 +91,14 @@ pub(crate) fn run(flags: &RunFlags) -> Result<Ending, Failure> {
 /// # Errors
 ///
 /// As [`work`].
-pub(crate) fn block(config: &Config, once: bool, progress: &Progress) -> anyhow::Result<Ending> {
+pub(crate) fn block(
+    config: &Config,
+    part: Part,
+    once: bool,
+    progress: &Progress,
+) -> anyhow::Result<Ending> {
     let runtime = runtime()?;
-    let ending = runtime.block_on(work(config, once, progress));
+    let ending = runtime.block_on(work(config, part, once, progress));
     // What still blocks would be waited for without end; all that was promised is committed.
     runtime.shutdown_background();
     ending
@@ -88,10 +122,22 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 /// # Errors
 ///
 /// Where it can't be opened, an owner stops under `once`, or the work does not end in time.
-async fn work(config: &Config, once: bool, progress: &Progress) -> anyhow::Result<Ending> {
+async fn work(
+    config: &Config,
+    part: Part,
+    once: bool,
+    progress: &Progress,
+) -> anyhow::Result<Ending> {
     let mut signals = Signals::listen()?;
-    let feeds = feeds(config)?;
-    let ledger = ledger::open(config, now()).await?;
+    let feeds = if part.publishes() { feeds(config)? } else { Vec::new() };
+    let open = async {
+        check_buckets(&feeds).await?;
+        ledger::open(config, part, now()).await
+    };
+    let ledger = tokio::select! {
+        ledger = open => ledger?,
+        () = signals.next() => bail!("told to stop before anything was begun"),
+    };
     let mut roll = Roll::new(&ledger.log);
     roll.follow(&ledger.log).await?;
     let before = Standing::of(&roll);
@@ -106,7 +152,7 @@ async fn work(config: &Config, once: bool, progress: &Progress) -> anyhow::Resul
             drawn = progress.follow(&ledger.log) => drawn,
         }
     };
-    let work = owners.work(&ledger, Watch::Feeds, &cancel);
+    let work = owners.work(&ledger, part, &cancel);
     let is_settled = drive(work, settled, &cancel, &mut signals, config.grace_seconds).await?;
     roll.follow(&ledger.log).await?;
     ledger.log.close().await;
@@ -145,9 +191,12 @@ async fn settled(
 /// Whether every shard has taken all of its events: a store that was lost is made again also where
 /// every file came to its end before.
 async fn is_applied(ledger: &OpenLedger) -> anyhow::Result<bool> {
-    let mut view = ledger.store.view().await?;
+    let mut view = ledger.store()?.view().await?;
     for row in view.shards().await? {
-        if row.next_offset < ledger.log.end(Topic::Records, row.shard).await? {
+        // An end may lie beyond the last event: only what can be read is still to be taken.
+        let end = ledger.log.end(Topic::Records, row.shard).await?;
+        let offsets = row.next_offset..end.max(row.next_offset);
+        if !ledger.log.read(Topic::Records, row.shard, offsets, 1).await?.is_empty() {
             return Ok(false);
         }
     }

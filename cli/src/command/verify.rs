@@ -94,7 +94,7 @@ pub(crate) async fn checks(books: &Books, wanted: Option<&str>) -> anyhow::Resul
     let mut checks = Checks::default();
     if wanted.is_some() {
         let Named { files, aside } = books.named(wanted).await?;
-        let mut view = books.store()?.view().await?;
+        let mut view = books.store().await?.view().await?;
         for file in files.values() {
             check_file(&mut view, file, &mut checks).await?;
         }
@@ -104,13 +104,13 @@ pub(crate) async fn checks(books: &Books, wanted: Option<&str>) -> anyhow::Resul
         return Ok(checks.0);
     }
     // In this order, so that beside a run each is at least as far as the one before it.
-    let log = books.log()?;
+    let log = books.log().await?;
     let mut ends = Vec::new();
     for shard in 0..log.partitions(Topic::Records) {
         ends.push(log.end(Topic::Records, shard).await?);
     }
     let roll = books.roll().await?;
-    let mut view = books.store()?.view().await?;
+    let mut view = books.store().await?.view().await?;
     for file in roll.files.values() {
         check_file(&mut view, file, &mut checks).await?;
     }
@@ -201,7 +201,7 @@ async fn check_file<V: View>(view: &mut V, file: &File, checks: &mut Checks) -> 
 async fn check_ledger(books: &Books, checks: &mut Checks) -> anyhow::Result<()> {
     let codec = Codec::built_in();
     let mut in_log: Option<Ledger> = None;
-    for partition in 0..books.log()?.partitions(Topic::Files) {
+    for partition in 0..books.log().await?.partitions(Topic::Files) {
         books
             .read(Topic::Files, partition, |message| {
                 if let Some(value) = &message.value
@@ -213,7 +213,7 @@ async fn check_ledger(books: &Books, checks: &mut Checks) -> anyhow::Result<()> 
             })
             .await?;
     }
-    let in_store = books.store()?.view().await?.ledger().await?;
+    let in_store = books.store().await?.view().await?.ledger().await?;
     let show = |ledger: Option<&Ledger>| match ledger {
         None => "none".to_owned(),
         Some(ledger) => {

@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Words(&'static [&'static str]),
     /// The name of a format.
     Format,
+    /// What nobody else may know: never in a file of the configuration, never printed, never kept.
+    Secret,
 }
 
 /// A key: everything that is known about it.
@@ -47,7 +49,12 @@ const fn key(
 
 /// The keys of the whole.
 pub(crate) const KEYS: &[Key] = &[
-    key("data", Kind::Path, Some("data"), "the data directory: log, account store, key"),
+    key(
+        "data",
+        Kind::Path,
+        Some("data"),
+        "the data directory, where log or store is embedded: those, the key and this configuration",
+    ),
     key(
         "ledger.name",
         Kind::Name,
@@ -70,7 +77,109 @@ pub(crate) const KEYS: &[Key] = &[
         "ledger.key_file",
         Kind::Path,
         None,
-        "the file with the ledger's key, 64 hexadecimal digits; otherwise `key` in the data directory, drawn when that is made",
+        "the file with the ledger's key, 64 hexadecimal digits; needed where log or store is a server, otherwise `key` in the data directory, drawn when that is made",
+    ),
+    key("ledger.key", Kind::Secret, None, "the ledger's key itself"),
+    key(
+        "topics.location",
+        Kind::Text,
+        Some("embedded"),
+        "where the topics are: embedded, or kafka://HOST:PORT,HOST:PORT",
+    ),
+    key(
+        "topics.prefix",
+        Kind::Name,
+        Some("batchless."),
+        "stands before the names of topics, groups and writers on Kafka",
+    ),
+    key(
+        "topics.registry",
+        Kind::Text,
+        None,
+        "the schema registry (http:// or https://, the path of Confluent's API included); otherwise events have the fixed ids of the built-in schemas",
+    ),
+    key("topics.registry_user", Kind::Text, None, "the user of the registry"),
+    key("topics.registry_password_file", Kind::Path, None, "the file with that user's password"),
+    key("topics.registry_password", Kind::Secret, None, "that password itself"),
+    key("topics.tls", Kind::Flag, Some("false"), "whether Kafka is spoken to through TLS"),
+    key(
+        "topics.tls_ca_file",
+        Kind::Path,
+        None,
+        "the certificates (PEM) of whoever vouches for Kafka and for the registry; otherwise those that the system trusts",
+    ),
+    key(
+        "topics.tls_certificate_file",
+        Kind::Path,
+        None,
+        "our own certificate (PEM), where Kafka asks for one",
+    ),
+    key("topics.tls_key_file", Kind::Path, None, "the key (PEM) of our own certificate"),
+    key(
+        "topics.sasl",
+        Kind::Words(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]),
+        None,
+        "how `topics.user` signs in to Kafka; otherwise nobody signs in",
+    ),
+    key("topics.user", Kind::Text, None, "the user of Kafka"),
+    key("topics.password_file", Kind::Path, None, "the file with that user's password"),
+    key("topics.password", Kind::Secret, None, "that password itself"),
+    key(
+        "topics.allow_clear",
+        Kind::Flag,
+        Some("false"),
+        "whether Kafka and the registry may be spoken to without TLS beyond this machine",
+    ),
+    key(
+        "topics.replication",
+        Kind::Number(1, 15),
+        None,
+        "how many copies `topics create` asks for; otherwise as the broker has it",
+    ),
+    key(
+        "topics.retention_days",
+        Kind::Number(1, 36_500),
+        None,
+        "how long records and rejects are kept; otherwise for ever",
+    ),
+    key(
+        "topics.session_timeout_ms",
+        Kind::Number(1_000, 1_800_000),
+        Some("10000"),
+        "after how long without a word its work is given to other processes",
+    ),
+    key(
+        "topics.transaction_timeout_ms",
+        Kind::Number(1_000, 900_000),
+        Some("10000"),
+        "after how long Kafka gives up a publish whose process has died in its middle",
+    ),
+    key(
+        "topics.chunk_records",
+        Kind::Number(1, 100_000),
+        Some("5000"),
+        "how many records of a file are published together",
+    ),
+    key(
+        "store.location",
+        Kind::Text,
+        Some("embedded"),
+        "where accounts are: embedded, or postgres://USER@HOST:PORT/DATABASE, behind which ?schema=NAME may stand for another schema than `batchless`",
+    ),
+    key("store.password_file", Kind::Path, None, "the file with the password of the store's user"),
+    key("store.password", Kind::Secret, None, "that password itself"),
+    key("store.tls", Kind::Flag, Some("false"), "whether PostgreSQL is spoken to through TLS"),
+    key(
+        "store.tls_ca_file",
+        Kind::Path,
+        None,
+        "the certificates (PEM) of whoever vouches for PostgreSQL; otherwise those that the system trusts",
+    ),
+    key(
+        "store.allow_clear",
+        Kind::Flag,
+        Some("false"),
+        "whether PostgreSQL may be spoken to without TLS beyond this machine",
     ),
     key(
         "log.format",
@@ -95,7 +204,24 @@ pub(crate) const KEYS: &[Key] = &[
 /// The keys of a feed, in a table `[[feed]]` each.
 pub(crate) const FEED_KEYS: &[Key] = &[
     key("name", Kind::Name, None, "its name, part of every event"),
-    key("location", Kind::Text, None, "where objects arrive: a folder, as a path or as file://…"),
+    key(
+        "location",
+        Kind::Text,
+        None,
+        "where objects arrive: a folder, as a path or as file:///…, or s3://BUCKET/PREFIX",
+    ),
+    key(
+        "after",
+        Kind::Words(&["keep", "archive", "delete"]),
+        Some("keep"),
+        "what becomes of an object whose file is reconciled",
+    ),
+    key(
+        "archive_to",
+        Kind::Text,
+        None,
+        "where `after = \"archive\"` moves it: a location of the same kind, not within the feed's own",
+    ),
     key("format", Kind::Format, None, "the format of its files"),
     key(
         "encoding",
@@ -139,7 +265,12 @@ pub(crate) const FEED_KEYS: &[Key] = &[
         Some("two_looks"),
         "when an object has arrived: unchanged in two looks, or `<name>.done` is there",
     ),
-    key("look_every_ms", Kind::Number(10, 3_600_000), Some("500"), "how long between two looks"),
+    key(
+        "look_every_ms",
+        Kind::Number(10, 3_600_000),
+        None,
+        "how long between two looks; otherwise 500 in a folder, 5000 on S3",
+    ),
     key(
         "reject_limit_percent",
         Kind::Number(0, 100),
@@ -183,13 +314,14 @@ impl Kind {
             Self::Flag => "true or false".to_owned(),
             Self::Words(words) => format!("one of {}", words.join(", ")),
             Self::Format => format!("one of {}", names().join(", ")),
+            Self::Secret => "a secret, from a file or the environment only".to_owned(),
         }
     }
 
     /// Whether this text is one.
     pub(crate) fn takes(self, text: &str) -> bool {
         match self {
-            Self::Text | Self::Path => !text.is_empty(),
+            Self::Text | Self::Path | Self::Secret => !text.is_empty(),
             Self::Name => {
                 let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
                 (1..=64).contains(&text.len()) && text.bytes().all(letter)

@@ -1,5 +1,7 @@
 //! What a file, the environment and flags may say, and how a slip is answered.
 
+use std::path::Path;
+
 use super::*;
 
 const GOOD: &str = "\
@@ -25,7 +27,7 @@ fn a_file_says_what_differs_from_the_defaults() {
     assert_eq!(config.ledger.shards, (8, true));
     assert_eq!(config.ledger.name, ("main".to_owned(), false));
     let [feed] = config.feeds.as_slice() else { panic!("one feed") };
-    assert_eq!((feed.name.as_str(), feed.folder.as_path()), ("ach-in", Path::new("inbox")));
+    assert_eq!((feed.name.as_str(), &feed.place), ("ach-in", &Place::Folder("inbox".into())));
     assert_eq!((feed.encoding.as_str(), feed.look_every_ms), ("ascii", 500));
 }
 
@@ -63,8 +65,18 @@ fn a_slip_is_answered_with_its_line_and_what_was_meant() {
         ),
         (
             "\"inbox\"",
-            "\"s3://b\"",
-            "feed 1: location: s3:// is not supported yet; give a folder, as a path or as file:///…",
+            "\"ftp://b\"",
+            "feed 1: location: expected a folder, as a path or as file:///…, or s3://BUCKET/PREFIX, found ftp://",
+        ),
+        (
+            "\"inbox\"",
+            "\"inbox\"\nafter = \"archive\"",
+            "feed 1: archive_to is missing; say where `after` moves objects to",
+        ),
+        (
+            "\"inbox\"",
+            "\"inbox\"\narchive_to = \"done\"",
+            "feed 1: archive_to: it is of no use without after = \"archive\"",
         ),
         ("name = \"ach-in\"\n", "", "feed 1: name is missing; give it a value"),
         ("data =", "data", "b.toml, line 1: "),
@@ -126,4 +138,90 @@ fn the_schema_is_a_file_of_its_own_defaults() {
         assert_eq!(found.as_deref(), key.default, "{}", key.name);
     }
     assert_eq!(said.feeds.len(), 1);
+}
+
+/// What a server's configuration may say, and the setting that is named where it may not.
+#[test]
+fn a_location_is_taken_apart_and_a_slip_is_named_by_its_key() {
+    let kafka = |lines: &str| config(&format!("[topics]\nlocation = \"kafka://{lines}\n"));
+    let TopicsConfig::Kafka(found) = kafka("localhost:9092,127.0.0.1:9093\"").unwrap().topics
+    else {
+        panic!("expected Kafka")
+    };
+    assert_eq!(found.brokers, "localhost:9092,127.0.0.1:9093");
+    assert_eq!((found.prefix.as_str(), found.tls, found.registry), ("batchless.", false, None));
+    for (lines, expected) in [
+        ("localhost\"", "topics.location: expected kafka://HOST:PORT"),
+        ("me:secret@localhost:9092\"", "topics.location: expected kafka://HOST:PORT"),
+        ("kafka.bank:9092\"", "topics.location: kafka.bank is beyond this machine"),
+        ("localhost:9092,10.0.0.1:9092\"", "topics.location: 10.0.0.1 is beyond this machine"),
+        ("localhost:9092\"\nsasl = \"PLAIN\"", "topics.sasl and topics.user: give both"),
+        ("localhost:9092\"\ntls_key_file = \"k\"", "topics.tls_certificate_file and"),
+        ("localhost:9092\"\nregistry = \"localhost\"", "topics.registry: expected http://"),
+        ("localhost:9092\"\nregistry = \"http://r/\"", "topics.registry: r is beyond"),
+        (
+            "localhost:9092\"\nregistry = \"http://u:secret@localhost/\"",
+            "topics.registry: expected",
+        ),
+    ] {
+        let found = format!("{:#}", kafka(lines).map(drop).unwrap_err());
+        assert!(found.starts_with(expected), "{lines}: {found}");
+        assert!(!found.contains("secret"), "{found}");
+    }
+    for lines in [
+        "kafka.bank:9092\"\ntls = true",
+        "kafka.bank:9092\"\nallow_clear = true\nregistry = \"http://registry:8081\"",
+        "kafka.bank:9092\"\ntls = true\nregistry = \"https://registry\"",
+    ] {
+        assert!(kafka(lines).is_ok(), "{lines}");
+    }
+    let store = |lines: &str| config(&format!("[store]\nlocation = \"{lines}\n"));
+    let StoreConfig::Postgres(found) = store("postgres://me@localhost/bank\"").unwrap().store
+    else {
+        panic!("expected PostgreSQL")
+    };
+    assert_eq!((found.user.as_str(), found.port, found.tls.is_some()), ("me", 5432, false));
+    for (lines, expected) in [
+        ("sqlite://x\"", "store.location: "),
+        ("postgres://me:secret@localhost/bank\"", "store.location: expected postgres://"),
+        ("postgres://me@db.bank/bank\"", "store.location: db.bank is beyond this machine"),
+    ] {
+        let found = format!("{:#}", store(lines).map(drop).unwrap_err());
+        assert!(found.starts_with(expected), "{lines}: {found}");
+        assert!(!found.contains("secret"), "{found}");
+    }
+    assert!(store("postgres://me@db.bank/bank\"\ntls = true").is_ok());
+    assert!(store("postgres://me@db.bank/bank\"\nallow_clear = true").is_ok());
+}
+
+#[test]
+fn a_secret_comes_from_a_file_or_the_environment_and_is_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "of the file\n").unwrap();
+    let text = format!("[store]\npassword_file = \"{}\"\n", file.display());
+    let mut said = Said::from_file("b.toml", &text).unwrap();
+    let reveal = |config: &Config| {
+        config.secret("store.password").unwrap().map(|secret| secret.reveal().to_owned())
+    };
+    assert_eq!(reveal(&Config::new(said.clone()).unwrap()).as_deref(), Some("of the file"));
+    let variable = ("BATCHLESS_STORE_PASSWORD".to_owned(), "of the environment".to_owned());
+    said.take_environment([variable]).unwrap();
+    let config = Config::new(said).unwrap();
+    assert_eq!(reveal(&config).as_deref(), Some("of the environment"));
+    for shown in [config.to_toml(true), config.to_toml(false), format!("{config:?}")] {
+        assert!(!shown.contains("of the environment"), "{shown}");
+    }
+    assert!(config.to_toml(true).contains("# password = ****  # environment BATCHLESS_STORE"));
+
+    for (line, expected) in [
+        (
+            "[store]\npassword = \"x\"",
+            "b.toml, line 2: store.password: a secret does not stand here",
+        ),
+        ("ledger.key = \"x\"", "b.toml, line 1: ledger.key: a secret does not stand here"),
+    ] {
+        let found = format!("{:#}", Said::from_file("b.toml", line).unwrap_err());
+        assert!(found.starts_with(expected), "{found}");
+    }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use anyhow::{Context, bail};
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{self, FEED_KEYS, KEYS, Key};
+use super::keys::{self, FEED_KEYS, KEYS, Key, Kind};
 
 /// Who said it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,12 +41,19 @@ impl fmt::Display for Origin {
 }
 
 /// A value, and who said it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Value {
     /// The text, which its key takes.
     pub(crate) text: String,
     /// Who said it.
     pub(crate) origin: Origin,
+}
+
+impl fmt::Debug for Value {
+    /// Without the text, which may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "said by {}", self.origin)
+    }
 }
 
 /// Values by the names of their keys; keys are of one table.
@@ -146,8 +153,8 @@ impl Said {
     ) -> anyhow::Result<()> {
         for (variable, text) in variables {
             let Some(wanted) = variable.strip_prefix("BATCHLESS_") else { continue };
-            // Where tests find Python; no key of the configuration.
-            if wanted == "PYTHON" {
+            // Where tests and scripts find what they need; no keys of the configuration.
+            if wanted == "PYTHON" || wanted == "ENGINES" || wanted.starts_with("TEST_") {
                 continue;
             }
             let origin = Origin::Environment(variable.clone());
@@ -213,6 +220,13 @@ impl Place<'_> {
         value: &DeValue<'_>,
     ) -> anyhow::Result<()> {
         let Some(key) = keys::find(keys, name) else { return Err(self.unknown(keys, name)) };
+        if matches!(key.kind, Kind::Secret) {
+            bail!(
+                "{self}: {name}: a secret does not stand here; put it into a file of its own and \
+                 name that with {name}_file, or set BATCHLESS_{}",
+                capitals(name)
+            );
+        }
         let text = match value {
             DeValue::String(text) => text.clone().into_owned(),
             DeValue::Integer(number) => number.as_str().to_owned(),

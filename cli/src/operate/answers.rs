@@ -6,19 +6,18 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use ingest::roll::Roll;
-use processors::store::sqlite::SqliteStore;
 use schemas::codec::{Codec, Event as _};
 use schemas::command::{Action, FileCommand};
 use schemas::file::{Answer, AnswerKind, File};
 use schemas::{CommandId, FileId, Topic};
 use serde::Serialize;
-use topic::embedded::EmbeddedLog;
 use topic::{Message, MessageSet, cloud_events};
 
 use super::asked::Asked;
 use super::{Awaited, carry_out};
 use crate::command::books::{Books, id_start};
 use crate::command::{Ending, Failure};
+use crate::engine::{AnyLog, AnyStore};
 use crate::ledger;
 use crate::now;
 use crate::output::{self, Column, Output, Row, counted};
@@ -120,8 +119,11 @@ pub(crate) async fn ask(
     known: bool,
     output: Output,
 ) -> Result<Ending, Failure> {
-    let name = books.config.ledger.name.0.clone();
-    let publish = if known { None } else { Some(sets(&books, files, &commands)) };
+    let name = books.ledger().await?.name.clone();
+    let publish = match known {
+        true => None,
+        false => Some(sets(books.log().await?, &name, files, &commands)),
+    };
     let mut answers = Answers {
         wanted: commands.iter().map(|it| (it.file_id, it.command_id)).collect(),
         first_ids: files.iter().map(|file| file.first_id(&name)).collect(),
@@ -207,12 +209,12 @@ impl Tries {
 
 /// One set for each command, in the partition of its file's owner.
 fn sets(
-    books: &Books,
+    log: &AnyLog,
+    name: &str,
     files: &[File],
     commands: &[FileCommand],
 ) -> anyhow::Result<Vec<MessageSet>> {
-    let name = &books.config.ledger.name.0;
-    let partitions = books.log()?.layout().partitions(Topic::Commands);
+    let partitions = log.layout().partitions(Topic::Commands);
     let source = ledger::source(name);
     let codec = Codec::built_in();
     let mut sets = Vec::new();
@@ -247,12 +249,15 @@ struct Answers {
 }
 
 impl Awaited for Answers {
+    const BY: &'static str = "`batchless watch` and `batchless process`";
+    const IS_IN_STORE: bool = false;
+
     /// All answers are there, and the end of what they resubmitted; and, where nobody else
     /// works, so is the end of the files and of what they were accepted or resubmitted as.
     async fn look(
         &mut self,
-        log: &EmbeddedLog,
-        _: &SqliteStore,
+        log: &AnyLog,
+        _: Option<&AnyStore>,
         is_alone: bool,
     ) -> anyhow::Result<bool> {
         let roll = self.roll.get_or_insert_with(|| Roll::new(log));

@@ -6,17 +6,16 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use processors::account::AccountName;
-use processors::store::sqlite::SqliteStore;
 use processors::store::{Store as _, View as _};
 use schemas::codec::{Codec, Event as _};
 use schemas::outcome::{AccountState, Outcome, OutcomeKind};
 use schemas::record::AccountChanged;
 use schemas::{AccountId, CommandId, Topic};
 use serde::Serialize;
-use topic::embedded::EmbeddedLog;
 use topic::{Message, MessageSet, cloud_events};
 
 use crate::command::books::Books;
+use crate::engine::{AnyLog, AnyStore};
 use crate::ledger;
 use crate::now;
 use crate::operate::answers::drawn_id;
@@ -114,8 +113,8 @@ pub(super) async fn set(
     asked: &Asked,
     output: Output,
 ) -> anyhow::Result<()> {
-    let shards = books.config.ledger.shards.0;
-    let mut view = books.store()?.view().await?;
+    let shards = books.shards().await?;
+    let mut view = books.store().await?.view().await?;
     for account in accounts {
         let name = AccountName::from_text(&account.to_string());
         if view.account(account.shard(shards), name).await?.is_none() {
@@ -157,13 +156,13 @@ pub(super) async fn apply(
     asked: &Asked,
     take: impl FnMut(&Change, &Outcome) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let shards = books.config.ledger.shards.0;
+    let shards = books.shards().await?;
     let base = drawn_id()?;
     let mut from = BTreeMap::new();
-    for shard in books.store()?.view().await?.shards().await? {
+    for shard in books.store().await?.view().await?.shards().await? {
         from.insert(shard.shard, shard.next_number);
     }
-    let source = ledger::source(&books.config.ledger.name.0);
+    let source = ledger::source(&books.ledger().await?.name);
     let reason = format!("{} (by {})", asked.why(), asked.by());
     let publishes = changes.chunks(CHANGES_MAX).enumerate().map(|(chunk, changes)| {
         let first = chunk * CHANGES_MAX;
@@ -270,13 +269,17 @@ struct Outcomes<'a, F> {
 }
 
 impl<F: FnMut(&Change, &Outcome) -> anyhow::Result<()>> Awaited for Outcomes<'_, F> {
+    const BY: &'static str = "`batchless process`";
+    const IS_IN_STORE: bool = true;
+
     async fn look(
         &mut self,
-        _: &EmbeddedLog,
-        store: &SqliteStore,
+        _: &AnyLog,
+        store: Option<&AnyStore>,
         _: bool,
     ) -> anyhow::Result<bool> {
         let codec = Codec::built_in();
+        let store = store.context("outcomes are in the store")?;
         let mut view = store.view().await?;
         for shard in 0..self.shards {
             let mut from = self.from.get(&shard).copied().unwrap_or_default();

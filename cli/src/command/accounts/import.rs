@@ -51,11 +51,11 @@ pub(super) fn run(file: &Path, asked: &Asked, flags: &BooksFlags) -> Result<Endi
     let books = Books::open(flags)?;
     let output = flags.output;
     let name = file.display().to_string();
-    let changes = read(file, &books.key()?).with_context(|| name.clone())?;
-    if changes.is_empty() {
-        return Err(Failure::Other(anyhow::anyhow!("{name}: there is no account in it")));
-    }
     block_on_work(async {
+        let changes = read(file, &books.ledger_key().await?).with_context(|| name.clone())?;
+        if changes.is_empty() {
+            return Err(Failure::Other(anyhow::anyhow!("{name}: there is no account in it")));
+        }
         let mut imported = Imported::default();
         apply(books, &changes, asked, |change, _| {
             imported.accounts += 1;

@@ -1,15 +1,14 @@
 //! The rules that a file is read under: those of a feed, or what the flags say over the defaults.
 
-use std::path::Path;
-
 use anyhow::{Context, bail};
 use ingest::container::Limits;
 use ingest::feed::RejectLimit;
 use ingest::format::{self, Encoding, Settings};
 
 use super::ParseFlags;
+use crate::command::books::Books;
+use crate::config::Config;
 use crate::config::keys::{FEED_KEYS, find};
-use crate::data::DataDirectory;
 
 /// The rules for a file, but its format where nobody named it.
 pub(super) struct Rules {
@@ -25,20 +24,19 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// Those of the feed that the flags name in the data directory, else the defaults.
+    /// Those of the feed that the flags name in this ledger, else the defaults.
     ///
     /// # Errors
     ///
     /// Where there is no such feed, or its configuration can't be read.
-    pub(super) fn new(flags: &ParseFlags) -> anyhow::Result<Self> {
-        match (&flags.feed, &flags.data) {
-            (Some(name), Some(data)) => Self::of_feed(name, data),
+    pub(super) fn new(flags: &ParseFlags, books: Option<&Books>) -> anyhow::Result<Self> {
+        match (&flags.feed, books) {
+            (Some(name), Some(books)) => Self::of_feed(name, &books.config),
             _ => Self::of_defaults(),
         }
     }
 
-    fn of_feed(name: &str, data: &Path) -> anyhow::Result<Self> {
-        let config = DataDirectory::open(data)?.config()?;
+    fn of_feed(name: &str, config: &Config) -> anyhow::Result<Self> {
         let Some(feed) = config.feeds.iter().find(|feed| feed.name == name) else {
             let feeds: Vec<&str> = config.feeds.iter().map(|feed| feed.name.as_str()).collect();
             bail!("--feed: expected one of {}, found `{name}`", feeds.join(", "));

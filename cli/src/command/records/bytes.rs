@@ -3,7 +3,7 @@
 //! The fields are what the reader makes of them, with the account as its token and masked label:
 //! raw bytes are never shown, for they may hold an account number.
 
-use ingest::bucket::{self, Bucket, Object};
+use ingest::bucket::{self, Object};
 use ingest::content::{self, Blocks};
 use ingest::verify::reject_reason;
 use ingest::walk::{Found, Walk};
@@ -123,15 +123,15 @@ pub(super) async fn read_again(
     let Some(feed) = books.config.feeds.iter().find(|feed| feed.name == file.feed) else {
         return Ok(Again::Gone(format!("no feed {} is configured any more", file.feed)));
     };
-    let key = books.key()?;
+    let key = books.ledger_key().await?;
     let object = Object {
         key: file.object.clone(),
         version: file.version.clone(),
         size: u64::try_from(file.verdict.size_bytes).unwrap_or_default(),
     };
-    let bucket = match Bucket::folder(&feed.folder) {
+    let bucket = match crate::owners::bucket(&feed.place) {
         Ok(bucket) => bucket,
-        Err(error) => return Ok(gone(error.into())),
+        Err(error) => return Ok(Again::Gone(format!("the bytes can't be had: {error:#}"))),
     };
     let mut blocks = match Blocks::open(&bucket, &object, feed.limits(), None, 0).await {
         Ok(blocks) => blocks,

@@ -152,7 +152,7 @@ async fn rejected(books: &Books, file: &File) -> anyhow::Result<Rejected> {
         Ok(())
     })
     .await?;
-    let store = books.store()?;
+    let store = books.store().await?;
     let codec = Codec::built_in();
     for (shard, run) in store.view().await?.runs_of(file.file_id).await? {
         if run.rejected == 0 {
