@@ -2,6 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can not go on says so")]
 
+#[path = "postgres/codes.rs"]
+mod codes;
+#[path = "postgres/equal.rs"]
+mod equal;
+#[path = "postgres/opening.rs"]
+mod opening;
 #[path = "postgres/server.rs"]
 mod server;
 

@@ -15,7 +15,6 @@ pub(crate) fn engine(name: &str) -> String {
     named.unwrap_or_else(|_| panic!("start the engines: eval \"$(engines/up)\""))
 }
 
-
 /// Settings from an address with a password in it, as the engines print it.
 pub(crate) fn of_url(url: &str) -> Settings {
     let (user, rest) = url.strip_prefix("postgres://").unwrap().split_once(':').unwrap();

@@ -47,8 +47,8 @@ pub(super) fn failed(settings: &Settings, failure: Failure) -> Error {
     let retry = |what: String| (what, true);
     let unusable = |what: String| (what, false);
     let (what, is_retry) = match failure.of_server().map(DbError::code) {
-        None => match tls(&failure) {
-            Some(why) => unusable(format!("no encrypted connection to {at}: {why}")),
+        None => match not_let_in(settings, &failure) {
+            Some(why) => unusable(format!("the PostgreSQL server at {at} {why}")),
             None if !is_of_connection(&failure) => {
                 let what = format!("the store at {at} holds what this version can't read or write");
                 return Error::Invariant { what, source: Some(failure.into_source()) };
@@ -158,36 +158,49 @@ fn is_of_connection(failure: &Failure) -> bool {
     }
 }
 
-/// Why there is no encryption, where that is what failed.
-fn tls(failure: &Failure) -> Option<String> {
+/// Why the server and we can't come together, where that is not for the connection's sake.
+fn not_let_in(settings: &Settings, failure: &Failure) -> Option<String> {
     let Failure::Server(error) = failure else { return None };
-    if error.to_string() != "error performing TLS handshake" {
-        return None;
+    // The library tells these from each other by their words alone.
+    match error.to_string().as_str() {
+        "error performing TLS handshake" => tls(error),
+        "invalid configuration" => {
+            Some(format!("wants a password for user `{}`; give it", settings.user))
+        }
+        "authentication error" => {
+            Some(format!("proves the user in a way that is not known here: {}", cause(error)))
+        }
+        _ => None,
     }
+}
+
+fn cause(error: &tokio_postgres::Error) -> String {
+    error.source().map(ToString::to_string).unwrap_or_default()
+}
+
+/// Why there is no encryption; none where the connection was lost over it.
+fn tls(error: &tokio_postgres::Error) -> Option<String> {
     let mut source = error.source();
     while let Some(cause) = source {
         if let Some(error) = cause.downcast_ref::<rustls::Error>() {
             return Some(of_rustls(error));
         }
         // An error of the stream wraps that of the protocol, and doesn't call it its source.
-        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            return Some(of_rustls(error));
-        }
-        if cause.is::<io::Error>() {
-            return None;
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            return inner.map(of_rustls);
         }
         source = cause.source();
     }
-    Some("the server has no TLS; turn it on there, or off here".to_owned())
+    Some("has no TLS; turn it on there, or off here".to_owned())
 }
 
 fn of_rustls(error: &rustls::Error) -> String {
     match error {
-        rustls::Error::InvalidCertificate(_) => format!(
-            "its certificate is not trusted ({error}); name the file of the certificates to trust, \
-             and the server as its certificate does"
+        rustls::Error::InvalidCertificate(why) => format!(
+            "has a certificate that is not trusted ({why}); name the file of the certificates to \
+             trust, and the server as its certificate does"
         ),
-        _ => error.to_string(),
+        _ => format!("and we don't agree on an encryption ({error})"),
     }
 }
