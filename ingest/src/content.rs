@@ -8,6 +8,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::bucket::{self, Bucket, Object};
 use crate::container::{Container, DecodeError, Decoder, Limits};
+use ranges::Ranges;
+
+mod ranges;
 
 /// The largest block: 8 MiB, so that a handful of open files fits into any memory.
 pub const BLOCK_BYTES_MAX: u64 = 8 << 20;
@@ -27,8 +30,9 @@ pub fn block_bytes(size: u64, container: Container) -> u64 {
     (size / blocks).next_power_of_two().clamp(BLOCK_BYTES_MIN, BLOCK_BYTES_MAX)
 }
 
-/// How much of a compressed object is read at once.
-const COMPRESSED_BYTES: u64 = 1 << 20;
+/// How much is read at once, unless a block is larger: less would be more requests than a server
+/// far away answers in time.
+const RANGE_BYTES_MIN: u64 = 1 << 20;
 
 /// How many bytes of a block's SHA-256 are kept.
 pub const BLOCK_DIGEST_BYTES: usize = 16;
@@ -65,16 +69,14 @@ impl Block {
 /// Reads the content of one object, block by block.
 #[derive(Debug)]
 pub struct Blocks {
-    bucket: Bucket,
-    object: Object,
+    ranges: Ranges,
     /// The size of a block.
     block_bytes: usize,
-    /// The next byte of the object to read.
-    position: u64,
     container: Container,
     decoder: Option<Decoder>,
-    /// Compressed bytes that are read and not unpacked yet.
-    compressed: Bytes,
+    /// Bytes of the object that are read and not used yet: whole blocks, but for the last; inside a
+    /// container what is not unpacked yet.
+    unused: Bytes,
     /// Decoded bytes that don't fill a block yet; always empty without a container.
     decoded: Vec<u8>,
     /// Blocks still to be read again and passed over.
@@ -103,15 +105,17 @@ impl Blocks {
         let plain = container == Container::None;
         let block_size = block_size.unwrap_or_else(|| block_bytes(object.size, container));
         let block_size = block_size.clamp(1, BLOCK_BYTES_MAX);
-        let start = first_block.saturating_mul(block_size);
+        let start = if plain { first_block.saturating_mul(block_size) } else { 0 };
+        let range_bytes = match plain {
+            true => block_size.saturating_mul((RANGE_BYTES_MIN / block_size).max(1)),
+            false => RANGE_BYTES_MIN,
+        };
         Ok(Self {
-            bucket: bucket.clone(),
-            object: object.clone(),
+            ranges: Ranges::new(bucket, object, start, range_bytes),
             block_bytes: usize::try_from(block_size).unwrap_or(usize::MAX),
-            position: if plain { start.min(object.size) } else { 0 },
             container,
             decoder: (!plain).then(|| Decoder::new(container, limits)),
-            compressed: Bytes::new(),
+            unused: Bytes::new(),
             decoded: Vec::new(),
             skip: if plain { 0 } else { first_block },
             ended: false,
@@ -132,7 +136,8 @@ impl Blocks {
     ///
     /// # Errors
     ///
-    /// Where the object is gone or can't be read, or its container is damaged.
+    /// Where the object is gone or can't be read, which may be tried again, or its container is
+    /// damaged.
     pub async fn next(&mut self) -> Result<Option<Block>, Error> {
         while self.skip > 0 {
             if self.read().await?.is_none() {
@@ -147,32 +152,32 @@ impl Blocks {
         if self.ended {
             return Ok(None);
         }
-        let block = match self.decoder.take() {
-            None => self.read_plain().await?,
-            Some(decoder) => self.read_decoded(decoder).await?,
+        let block = match self.container {
+            Container::None => self.read_plain().await?,
+            Container::Gzip => self.read_decoded().await?,
         };
         self.ended = block.is_last;
         Ok(Some(block))
     }
 
     async fn read_plain(&mut self) -> Result<Block, Error> {
-        let block_bytes = u64::try_from(self.block_bytes).unwrap_or(u64::MAX);
-        let end = self.object.size.min(self.position.saturating_add(block_bytes));
-        let bytes = self.bucket.read(&self.object, self.position..end).await?;
-        self.position = end;
-        Ok(Block { bytes, is_last: end == self.object.size })
+        if self.unused.is_empty() {
+            self.unused = self.ranges.next().await?;
+        }
+        let bytes = self.unused.split_to(self.unused.len().min(self.block_bytes));
+        Ok(Block { bytes, is_last: self.is_drained() })
     }
 
-    async fn read_decoded(&mut self, mut decoder: Decoder) -> Result<Block, Error> {
+    async fn read_decoded(&mut self) -> Result<Block, Error> {
         // One byte more than a block tells whether this block is the last.
         let block_bytes = self.block_bytes;
         while self.decoded.len() <= block_bytes && !self.is_drained() {
-            if self.compressed.is_empty() {
-                let end = self.object.size.min(self.position.saturating_add(COMPRESSED_BYTES));
-                self.compressed = self.bucket.read(&self.object, self.position..end).await?;
-                self.position = end;
+            if self.unused.is_empty() {
+                self.unused = self.ranges.next().await?;
             }
-            let mut compressed = std::mem::take(&mut self.compressed);
+            // It is there but while it works; where it failed, nothing is read on.
+            let Some(mut decoder) = self.decoder.take() else { break };
+            let mut compressed = std::mem::take(&mut self.unused);
             let mut decoded = std::mem::take(&mut self.decoded);
             let unpack = move || {
                 let mut result = Ok(());
@@ -188,24 +193,24 @@ impl Blocks {
                 (decoder, compressed, decoded, result)
             };
             let unpacked = tokio::task::spawn_blocking(unpack).await;
-            let result;
-            (decoder, self.compressed, self.decoded, result) =
-                unpacked.map_err(|error| bucket::Error::object(&self.object.key, error))?;
+            let (decoder, result);
+            (decoder, self.unused, self.decoded, result) =
+                unpacked.map_err(|error| bucket::Error::object(self.ranges.key(), error))?;
+            self.decoder = Some(decoder);
             result?;
         }
         let rest = self.decoded.split_off(self.decoded.len().min(block_bytes));
         let bytes = Bytes::from(std::mem::replace(&mut self.decoded, rest));
         let is_last = self.decoded.is_empty() && self.is_drained();
-        if is_last {
+        if is_last && let Some(decoder) = &mut self.decoder {
             decoder.finish()?;
         }
-        self.decoder = Some(decoder);
         Ok(Block { bytes, is_last })
     }
 
-    /// True where all of the object is unpacked.
+    /// True where all of the object is used.
     fn is_drained(&self) -> bool {
-        self.compressed.is_empty() && self.position == self.object.size
+        self.unused.is_empty() && self.ranges.is_at_end()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use schemas::{AccountKey, Timestamp};
+use schemas::{AccountKey, FileId, Timestamp};
 
 use crate::bucket::{Bucket, Object};
 use crate::container::Limits;
@@ -66,6 +66,12 @@ pub fn check_archives(feeds: &[Feed]) -> Result<(), (String, crate::bucket::Erro
 }
 
 impl Feed {
+    /// The key that an object gets in the feed's archive: one of its own for each file, so that
+    /// objects of one name, as senders give them day after day, never meet.
+    pub fn archived_key(file_id: &FileId, key: &str) -> String {
+        format!("{file_id}/{key}")
+    }
+
     /// A digest of all that decides whether a file is refused: a refusal counts under it only.
     pub fn digest(&self) -> String {
         let RejectLimit { percent, records_min } = self.reject_limit;

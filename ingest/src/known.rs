@@ -21,6 +21,7 @@ pub(crate) struct KnownFile {
     first_id: FileId,
     pub(crate) feed: String,
     pub(crate) object: String,
+    pub(crate) version: String,
     /// None where it was sent to its owner, who has not answered yet.
     pub(crate) state: Option<FileState>,
     /// True where a command to it is under way.
@@ -38,6 +39,8 @@ pub(crate) struct Known {
     identifiers: HashMap<(String, String), FileId>,
     /// Files that failed because their bytes weren't there any more.
     missing: BTreeSet<FileId>,
+    /// Files that came to be reconciled since somebody asked.
+    reconciled: BTreeSet<FileId>,
     rows: Follower,
 }
 
@@ -47,6 +50,7 @@ struct Row {
     file_id: FileId,
     feed: String,
     object: String,
+    version: String,
     #[serde(default)]
     state: Option<String>,
     #[serde(default)]
@@ -71,6 +75,13 @@ struct VerdictView {
     size_bytes: i64,
 }
 
+impl KnownFile {
+    /// True where it is reconciled, and nobody is at work on it.
+    pub(crate) fn is_reconciled(&self) -> bool {
+        self.state == Some(FileState::RECONCILED) && !self.has_work
+    }
+}
+
 impl Known {
     /// Reads all that is known: the rows of `files`, and the commands that their owners have not
     /// answered yet.
@@ -88,6 +99,7 @@ impl Known {
             files: HashMap::new(),
             identifiers: HashMap::new(),
             missing: BTreeSet::new(),
+            reconciled: BTreeSet::new(),
             rows: Follower::new(log, Topic::Files),
         };
         // The positions are read first: a command that is answered in between is then seen twice
@@ -129,6 +141,7 @@ impl Known {
             first_id,
             feed: feed.to_owned(),
             object: object.to_owned(),
+            version: String::new(),
             state: None,
             has_work: false,
             size_bytes: 0,
@@ -147,6 +160,11 @@ impl Known {
         let wanted = self.files.get(file_id).map_or(*file_id, |file| file.first_id);
         let is_it = |file: &KnownFile| file.feed == feed && file.first_id == wanted;
         self.missing.iter().find(|missing| self.files.get(missing).is_some_and(is_it)).copied()
+    }
+
+    /// Files that came to be reconciled since this was asked before.
+    pub(crate) fn take_reconciled(&mut self) -> BTreeSet<FileId> {
+        std::mem::take(&mut self.reconciled)
     }
 
     /// What is known of this file.
@@ -209,10 +227,15 @@ impl Known {
                 } else {
                     self.missing.remove(&row.file_id);
                 }
+                match state == FileState::RECONCILED && row.work.is_none() {
+                    true => self.reconciled.insert(row.file_id),
+                    false => self.reconciled.remove(&row.file_id),
+                };
                 file.size_bytes = row.verdict.size_bytes;
                 file.state = Some(state);
                 file.has_work = row.work.is_some();
                 file.object = row.object;
+                file.version = row.version;
             }
             Err(error) => tracing::error!(%error, "a row of files can't be read"),
         }

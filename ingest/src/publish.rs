@@ -4,7 +4,7 @@
 //! publish holds events, the row *with the checkpoint*, and the position in `commands` that it
 //! answers, so that the position and what it covers are one fact.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use schemas::file::{File, FileState};
 use schemas::{FileId, Topic};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use topic::{
     Batch, Consumed, Log, Membership, Message, MessageSet, PartitionReader, ReaderOf, Received,
@@ -25,6 +26,7 @@ use crate::fair::Waiting;
 use crate::feed::Config;
 use crate::splitter::Produced;
 use crate::step::Step;
+use crate::watch::until;
 use splitting::Splitting;
 
 mod command;
@@ -93,6 +95,10 @@ struct FileOwner<'a, L: Log> {
     rows_end: i64,
     /// Files that wait for a place.
     waiting: Waiting<FileId>,
+    /// Files whose object can't be read for now, and until when they are let be.
+    resting: Vec<(Instant, FileId)>,
+    /// Files of which it is told that their object can't be read.
+    unreadable: HashSet<FileId>,
     /// Files that are being read again.
     splitting: HashMap<FileId, Splitting>,
     /// How many runs of splitting were begun.
@@ -128,6 +134,8 @@ impl<'a, L: Log> FileOwner<'a, L> {
             ended: HashMap::new(),
             rows_end: 0,
             waiting: Waiting::default(),
+            resting: Vec::new(),
+            unreadable: HashSet::new(),
             splitting: HashMap::new(),
             generation: 0,
             splitters: JoinSet::new(),
@@ -171,12 +179,15 @@ impl<'a, L: Log> FileOwner<'a, L> {
         cancel: &CancellationToken,
     ) -> Result<(), Failure> {
         loop {
+            self.wake_resting();
             self.start_splitting().await?;
+            let woken = self.resting.iter().map(|(until, _)| *until).min();
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Ok(()),
                 received = commands.next() => self.answer(&received?).await?,
                 Some(produced) = self.produced.recv() => self.publish_produced(produced).await?,
+                () = until(woken) => (),
                 Some(ended) = self.splitters.join_next() => {
                     ended.map_err(|error| broken("the splitting of a file", error))?;
                 }

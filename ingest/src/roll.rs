@@ -10,12 +10,13 @@ use schemas::{Digest, FileId, Topic};
 use topic::{Error, Log, Received};
 
 use crate::bucket::{self, Object};
-use crate::feed::{AtRest, Feed, has_marker, is_object};
+use crate::feed::{After, AtRest, Feed, has_marker, is_object};
 use crate::follow::Follower;
 use crate::format::revision;
 use crate::known::OBJECT_GONE;
 use crate::publish::is_held_for_settings;
 use crate::watch::finding::OBJECT_UNREADABLE;
+use crate::watch::leaving::OBJECT_STAYS;
 use crate::watch::object_of;
 
 /// Objects and files, by their newest rows.
@@ -85,11 +86,32 @@ impl Roll {
                 return Ok(false);
             }
         }
+        if feeds.iter().any(|feed| self.has_leaving(feed)) {
+            return Ok(false);
+        }
         let sent = self.arrivals.values().filter(|row| row.state.is_sent());
         let known: HashSet<&FileId> = self.files.keys().collect();
         let all_known = sent.filter_map(|row| row.file_id.as_ref()).all(|id| known.contains(id));
         let is_at_end = |file: &File| file.is_at_end() && !goes_on(file, feeds);
         Ok(all_known && self.files.values().all(is_at_end))
+    }
+
+    /// True where an object of this feed is still to be archived or deleted.
+    fn has_leaving(&self, feed: &Feed) -> bool {
+        if matches!(feed.after, After::Keep) {
+            return false;
+        }
+        let is_reconciled =
+            |file: &&File| file.feed == feed.name && file.state == FileState::RECONCILED;
+        self.files.values().filter(is_reconciled).any(|file| {
+            let row = self.arrivals.get(&(file.feed.clone(), file.object.clone()));
+            row.is_some_and(|row| {
+                row.version == file.version
+                    && row.state.is_sent()
+                    && !row.state.has_left()
+                    && !has_code(&row.reason, OBJECT_STAYS)
+            })
+        })
     }
 
     fn is_at_end(&self, feed: &Feed, object: &Object, missing: &HashSet<(&str, &Digest)>) -> bool {

@@ -14,7 +14,7 @@ use topic::Log;
 use crate::bucket::{self, Bucket, Object};
 use crate::container::Limits;
 use crate::content::{self, Blocks};
-use crate::feed::Config;
+use crate::feed::{Config, Feed};
 use crate::known::OBJECT_GONE;
 use crate::pick::{self, Pick, Picked};
 use crate::split::{self, Broken, Chunk, Split};
@@ -36,16 +36,13 @@ const STALLED_AFTER: Duration = Duration::from_secs(5);
 
 const LAG_LOOK_EVERY: Duration = Duration::from_millis(50);
 
-const RETRY_FIRST: Duration = Duration::from_millis(500);
-const RETRY_MAX: Duration = Duration::from_secs(30);
-
 /// What a splitter hands to the file's owner.
 #[derive(Debug)]
 pub(crate) struct Produced {
     pub(crate) file_id: FileId,
     /// Which run of splitting it is of: what is left of one that was stopped is not published.
     pub(crate) generation: u64,
-    pub(crate) result: Result<Made, Failed>,
+    pub(crate) result: Result<Made, Ended>,
     /// To be dropped once it is published: the splitter goes on then.
     pub(crate) place: Option<OwnedSemaphorePermit>,
 }
@@ -98,9 +95,14 @@ impl Pass {
     }
 }
 
-/// Why a file can't go on.
+/// Why a splitter ends before its file does.
 #[derive(Debug)]
-pub(crate) struct Failed(pub(crate) Reason);
+pub(crate) enum Ended {
+    /// The file can't go on.
+    Failed(Reason),
+    /// Its object can't be read for now: it goes on later, and others have its place meanwhile.
+    Away(bucket::Error),
+}
 
 /// Splits one file from its checkpoint to its end.
 pub(crate) struct Splitter<L> {
@@ -109,6 +111,8 @@ pub(crate) struct Splitter<L> {
     pub(crate) bucket: Bucket,
     pub(crate) limits: Limits,
     pub(crate) object: Object,
+    /// Where the object may be once its file was reconciled.
+    pub(crate) archive: Option<Bucket>,
     pub(crate) file_id: FileId,
     pub(crate) generation: u64,
     /// Cancelled where the file is not to be split on.
@@ -134,8 +138,8 @@ impl<L: Log> Splitter<L> {
             () = cancel.cancelled() => return,
             ended = self.split() => ended,
         };
-        if let Err(Stop::Failed(reason)) = ended {
-            let failed = Produced { file_id, generation, result: Err(Failed(reason)), place: None };
+        if let Err(Stop::Ended(ended)) = ended {
+            let failed = Produced { file_id, generation, result: Err(ended), place: None };
             // Nobody listens where the owner is gone; the next one begins from the checkpoint.
             let _ = produce.send(failed).await;
         }
@@ -166,30 +170,42 @@ impl<L: Log> Splitter<L> {
         }
     }
 
-    /// Reads the next block and gives it to the split. Tries again while the bucket is away.
+    /// Reads the next block and gives it to the split: where the object isn't in its bucket any
+    /// more, from the feed's archive.
     async fn feed(&mut self, blocks: &mut Option<Blocks>) -> Result<(), Stop> {
-        let mut wait = RETRY_FIRST;
         let block = loop {
             match self.read(blocks).await {
                 Ok(Some(block)) => break block,
                 Ok(None) => return Err(self.gone()),
-                Err(content::Error::Bucket(bucket::Error::Gone { .. })) => return Err(self.gone()),
                 Err(content::Error::Container(error)) => {
                     return Err(Stop::failed("container_damaged", "as verified", error));
                 }
-                Err(content::Error::Bucket(error)) => {
-                    if wait == RETRY_FIRST {
-                        let file_id = self.file_id;
-                        tracing::warn!(%file_id, %error, "the object can't be read; trying again");
-                    }
+                Err(content::Error::Bucket(bucket::Error::Gone { .. })) => {
                     *blocks = None;
-                    tokio::time::sleep(wait).await;
-                    wait = wait.saturating_mul(2).min(RETRY_MAX);
+                    if !self.go_to_archive().await? {
+                        return Err(self.gone());
+                    }
                 }
+                Err(content::Error::Bucket(error)) => return Err(Stop::away(error)),
             }
         };
         self.config.step(Step::BlockRead);
         self.work(move |pass| pass.feed(&block)).await
+    }
+
+    /// Has the object be read from the feed's archive, if it is there; that its bytes are those that
+    /// were verified is checked as ever.
+    async fn go_to_archive(&mut self) -> Result<bool, Stop> {
+        let Some(archive) = self.archive.take() else { return Ok(false) };
+        let key = Feed::archived_key(&self.file_id, &self.object.key);
+        match archive.find(&key).await {
+            Ok(Some(found)) => {
+                (self.bucket, self.object) = (archive.patient(), found);
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Err(error) => Err(Stop::away(error)),
+        }
     }
 
     async fn read(
@@ -241,7 +257,7 @@ impl<L: Log> Splitter<L> {
             .remedy(
                 "put the same bytes there again, under any name, or `batchless cancel` gives it up",
             );
-        Stop::Failed(reason)
+        Stop::Ended(Ended::Failed(reason))
     }
 
     /// Waits while the shards lag far behind and do move.
@@ -277,14 +293,19 @@ impl<L: Log> Splitter<L> {
 
 /// Why splitting ends before the file does.
 enum Stop {
-    /// The file can't go on.
-    Failed(Reason),
+    /// The owner must know.
+    Ended(Ended),
     /// Somebody else will go on from the checkpoint.
     OwnerGone,
 }
 
 impl Stop {
     fn failed(code: &str, expected: &str, found: impl std::fmt::Display) -> Self {
-        Self::Failed(Reason::new(code).expected_found(expected, found.to_string()))
+        let reason = Reason::new(code).expected_found(expected, found.to_string());
+        Self::Ended(Ended::Failed(reason))
+    }
+
+    fn away(error: bucket::Error) -> Self {
+        Self::Ended(Ended::Away(error))
     }
 }

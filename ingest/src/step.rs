@@ -31,11 +31,16 @@ pub enum Step {
     CommandTaken,
     /// A command that took a while is answered in the file's row.
     CommandAnswered,
+    /// The object of a reconciled file is about to be taken out of its bucket; where it is copied
+    /// to the archive, it is there.
+    Leaving,
+    /// It is taken out, and its row doesn't say so yet.
+    Left,
 }
 
 impl Step {
     /// Every step, in order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Listed,
         Self::ArrivalWritten,
         Self::Verified,
@@ -49,6 +54,8 @@ impl Step {
         Self::Reconciled,
         Self::CommandTaken,
         Self::CommandAnswered,
+        Self::Leaving,
+        Self::Left,
     ];
 }
 

@@ -318,7 +318,8 @@ pub(crate) async fn verify_unless(
     let mut verification = Verification::new(feed, place)
         .map_err(|error| crate::bucket::Error::object(&object.key, error))?;
     verification.walk.is_unchecked = is_unchecked;
-    let mut blocks = match Blocks::open(&feed.bucket, object, feed.limits, None, 0).await {
+    let mut blocks = match Blocks::open(&feed.bucket.patient(), object, feed.limits, None, 0).await
+    {
         Ok(blocks) => blocks,
         Err(Error::Bucket(error)) => return Err(error),
         Err(Error::Container(error)) => return Ok(verification.refuse(error.reason())),

@@ -32,6 +32,9 @@ use crate::step::Step;
 use crate::verify::{Finding, Place, Progress, verify_unless};
 
 pub(crate) mod finding;
+pub(crate) mod leaving;
+
+use leaving::{Departure, Leaving};
 
 /// The consumer group whose members share the feeds.
 pub const FEEDS_GROUP: &str = "feeds";
@@ -108,8 +111,11 @@ struct FeedOwner<'a, L: Log> {
     progress: HashMap<ObjectOf, Arc<Mutex<Progress>>>,
     /// When each feed is looked at next.
     looks: Vec<(Instant, &'a Feed)>,
-    /// Feeds whose bucket could not be listed at the last look.
-    unavailable: HashSet<String>,
+    /// Feeds of whose bucket a part could not be listed.
+    listed_in_part: HashSet<String>,
+    /// Objects whose file is reconciled, and which are to leave the bucket.
+    to_leave: Vec<Leaving>,
+    leaving: JoinSet<Departure>,
     /// Objects that could not be read: how often, and when they are tried next.
     unreadable: HashMap<ObjectOf, (u32, Instant)>,
 }
@@ -162,7 +168,9 @@ impl<'a, L: Log> FeedOwner<'a, L> {
             verifying: JoinSet::new(),
             progress: HashMap::new(),
             looks: config.feeds.iter().filter(mine).map(|feed| (now, feed)).collect(),
-            unavailable: HashSet::new(),
+            listed_in_part: HashSet::new(),
+            to_leave: Vec::new(),
+            leaving: JoinSet::new(),
             unreadable: HashMap::new(),
         })
     }
@@ -170,6 +178,7 @@ impl<'a, L: Log> FeedOwner<'a, L> {
     async fn work(&mut self, cancel: &CancellationToken) -> Result<(), Failure> {
         loop {
             self.start_verifying().await?;
+            self.start_leaving();
             let next = self.looks.iter().min_by_key(|(at, _)| *at).copied();
             tokio::select! {
                 biased;
@@ -177,6 +186,10 @@ impl<'a, L: Log> FeedOwner<'a, L> {
                 Some(ended) = self.verifying.join_next() => match ended {
                     Ok((feed, object, result)) => self.verified(&feed, object, result).await?,
                     Err(error) => return Err(broken("a verification", error).into()),
+                },
+                Some(ended) = self.leaving.join_next() => match ended {
+                    Ok(departure) => self.departed(departure).await?,
+                    Err(error) => return Err(broken("the archiving of an object", error).into()),
                 },
                 () = until(next.map(|(at, _)| at)) => {
                     if let Some((_, feed)) = next {
@@ -199,23 +212,17 @@ impl<'a, L: Log> FeedOwner<'a, L> {
         let listed = match listed {
             Ok(Listing { objects, unreadable }) => {
                 if let Some(what) = unreadable
-                    && self.unavailable.insert(format!("{}/", feed.name))
+                    && self.listed_in_part.insert(feed.name.clone())
                 {
                     tracing::warn!(feed = feed.name, what, "a part of the inbox can't be listed");
                 }
                 objects
             }
-            Err(error) => {
-                if self.unavailable.insert(feed.name.clone()) {
-                    tracing::warn!(feed = feed.name, %error, "the inbox can't be listed");
-                }
-                return Ok(());
-            }
+            // The bucket tells that it is away.
+            Err(_) => return Ok(()),
         };
-        if self.unavailable.remove(&feed.name) {
-            tracing::info!(feed = feed.name, "the inbox can be listed again");
-        }
         self.known.follow(self.log).await?;
+        self.note_reconciled();
         let mut changed = Vec::new();
         for object in listed.iter().filter(|object| is_object(&object.key)) {
             changed.extend(self.looked(feed, object, &listed));
@@ -234,7 +241,8 @@ impl<'a, L: Log> FeedOwner<'a, L> {
             // what was a duplicate while they were there may have them.
             let is_outdated = row.is_refused_otherwise_than(&feed.digest())
                 || row.file_id.is_some_and(|id| self.known.missing(&feed.name, &id).is_some());
-            row.version == object.version && !is_outdated
+            // What left and is there again has come again.
+            row.version == object.version && !is_outdated && !row.state.has_left()
         });
         let state = known.map(|row| row.state.clone());
         let at_rest = match feed.at_rest {
@@ -460,7 +468,8 @@ pub fn files_partition(first_id: &FileId, partitions: u32) -> u32 {
     schemas::account::spread(first_id.spread(), partitions)
 }
 
-async fn until(moment: Option<Instant>) {
+/// Waits until then; for ever where it is never.
+pub(crate) async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,

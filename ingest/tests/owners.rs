@@ -9,6 +9,8 @@ mod house;
 mod shards;
 #[path = "owners/commands.rs"]
 mod commands;
+#[path = "owners/leaving.rs"]
+mod leaving;
 #[path = "owners/controls.rs"]
 mod controls;
 

@@ -21,18 +21,27 @@ crate::vocabulary! {
         DUPLICATE = "duplicate",
         /// Verified, but an operator must decide.
         HELD = "held",
+        /// Its file is reconciled, and it was moved to the feed's archive.
+        ARCHIVED = "archived",
+        /// Its file is reconciled, and it is not in the bucket any more.
+        DELETED = "deleted",
     }
 }
 
 impl ArrivalState {
     /// True where nothing more happens to this version of the object.
     pub fn is_end(&self) -> bool {
-        [Self::VERIFIED, Self::REFUSED, Self::DUPLICATE, Self::HELD].contains(self)
+        self.is_sent() || [Self::REFUSED, Self::DUPLICATE].contains(self)
     }
 
     /// True where its file was sent to the owner of files.
     pub fn is_sent(&self) -> bool {
-        [Self::VERIFIED, Self::HELD].contains(self)
+        [Self::VERIFIED, Self::HELD].contains(self) || self.has_left()
+    }
+
+    /// True where the object is gone from the bucket because its file is reconciled.
+    pub fn has_left(&self) -> bool {
+        [Self::ARCHIVED, Self::DELETED].contains(self)
     }
 }
 

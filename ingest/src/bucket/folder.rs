@@ -75,7 +75,7 @@ impl Folder {
         let here = self.store.path_to_filesystem(&object_store::path::Path::parse(&object.key)?)?;
         let there = archive.store.path_to_filesystem(&target)?;
         let (from, into) = (here.clone(), there.clone());
-        let rename = move || {
+        let rename = move || -> std::io::Result<Left> {
             if let Some(parent) = into.parent() {
                 std::fs::create_dir_all(parent)?;
             }
@@ -97,7 +97,7 @@ impl Folder {
             std::fs::remove_file(&there)
         };
         tokio::task::spawn_blocking(put_back).await??;
-        Ok(Left::Before)
+        Ok(Left::Replaced)
     }
 }
 

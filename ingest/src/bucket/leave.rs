@@ -16,10 +16,12 @@ use super::{Bucket, Error, Object, Store};
 /// What became of an object that was to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
-    /// It left.
+    /// It left now.
     Now,
-    /// It wasn't there any more, or in another version, and nothing was done.
+    /// It left before: nothing is there.
     Before,
+    /// Another version is there, and stays.
+    Replaced,
 }
 
 /// The largest object that S3 copies by itself in one request: 5 GiB.
@@ -74,8 +76,8 @@ impl Bucket {
         to: &str,
         about_to: impl Fn() + Send,
     ) -> Result<Left, Error> {
-        if !self.is_still(object).await? {
-            return Ok(Left::Before);
+        if let Some(left) = self.left(object).await? {
+            return Ok(left);
         }
         if let (Store::Folder(this), Store::Folder(other)) =
             (&self.shared.store, &archive.shared.store)
@@ -85,8 +87,9 @@ impl Bucket {
             return left.map_err(|error| Error::object(&object.key, error));
         }
         match self.copy(object, archive, to).await {
-            Err(Error::Gone { .. }) => return Ok(Left::Before),
-            copied => copied?,
+            // What is there now is looked at again.
+            Ok(()) | Err(Error::Gone { .. }) => (),
+            Err(error) => return Err(error),
         }
         self.take_away(object, about_to).await
     }
@@ -100,13 +103,18 @@ impl Bucket {
         self.take_away(object, about_to).await
     }
 
-    async fn is_still(&self, object: &Object) -> Result<bool, Error> {
-        Ok(self.find(&object.key).await?.is_some_and(|now| now.version == object.version))
+    /// What became of an object already; none where it is there as it was.
+    async fn left(&self, object: &Object) -> Result<Option<Left>, Error> {
+        Ok(match self.find(&object.key).await? {
+            None => Some(Left::Before),
+            Some(now) if now.version != object.version => Some(Left::Replaced),
+            Some(_) => None,
+        })
     }
 
     async fn take_away(&self, object: &Object, about_to: impl Fn() + Send) -> Result<Left, Error> {
-        if !self.is_still(object).await? {
-            return Ok(Left::Before);
+        if let Some(left) = self.left(object).await? {
+            return Ok(left);
         }
         about_to();
         match self.store().delete(&self.path(&object.key)?).await {

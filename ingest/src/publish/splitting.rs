@@ -7,6 +7,7 @@ use schemas::codec::{Codec, Event};
 use schemas::command::Action;
 use schemas::file::{AnswerKind, File, FileState};
 use schemas::{ClearingRecord, CommandId, FileId, RecordRejected, Topic};
+use tokio::time::{Duration, Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use topic::{Log, Message, MessageSet, cloud_events};
 
@@ -14,12 +15,16 @@ use super::operate::{Ask, closes};
 use super::work::{answer, conclude, end_if_answered, fail, published_again, replay_end};
 use super::{FileOwner, SETTINGS_CHANGED, is_held_for_settings, size_of};
 use crate::attempt::Failure;
-use crate::bucket::Object;
+use crate::bucket::{self, Object};
+use crate::feed::After;
 use crate::format::revision;
 use crate::pick::{Pick, Picked, Read, Wanted};
 use crate::split::{Chunk, Plan, Split};
-use crate::splitter::{Failed, Made, Pass, Produced, Splitter};
+use crate::splitter::{Ended, Made, Pass, Produced, Splitter};
 use crate::step::Step;
+
+/// How long a file rests whose object can't be read.
+const REST: Duration = Duration::from_secs(2);
 
 /// How many records an answer names; of more it says how many.
 const RECORDS_NAMED: usize = 10;
@@ -79,8 +84,10 @@ impl<L: Log> FileOwner<'_, L> {
             self.splitting.remove(&file_id);
         }
         let is_waiting = self.waiting.first(|waiting| *waiting == file_id).is_some();
+        let is_resting = self.resting.iter().any(|(_, resting)| *resting == file_id);
         if let (Some(file), Some(_)) = (file, wanted)
             && !is_waiting
+            && !is_resting
             && !self.splitting.contains_key(&file_id)
         {
             self.waiting.push(size_of(file), file_id);
@@ -128,7 +135,11 @@ impl<L: Log> FileOwner<'_, L> {
         let splitter = Splitter {
             log: self.log.clone(),
             config: Arc::clone(self.config),
-            bucket: feed.bucket.clone(),
+            bucket: feed.bucket.patient(),
+            archive: match &feed.after {
+                After::Archive(archive) => Some(archive.clone()),
+                After::Keep | After::Delete => None,
+            },
             limits: feed.limits,
             object: Object {
                 key: file.object.clone(),
@@ -267,14 +278,34 @@ impl<L: Log> FileOwner<'_, L> {
             }
             Ok(Made::Chunk(chunk)) => self.publish_replayed(file, *chunk).await?,
             Ok(Made::Picked(picked)) => self.publish_picked(file, picked).await?,
-            Err(Failed(reason)) => self.publish_failed(file, purpose, reason).await?,
+            Err(Ended::Failed(reason)) => self.publish_failed(file, purpose, reason).await?,
+            Err(Ended::Away(error)) => self.rest(file_id, &error),
         }
         drop(place);
         Ok(())
     }
 
+    /// Has a file give its place to others, as its object can't be read for now.
+    fn rest(&mut self, file_id: FileId, error: &bucket::Error) {
+        // That the bucket is away is told by itself.
+        if !error.is_outage() && self.unreadable.insert(file_id) {
+            tracing::warn!(%file_id, %error, "the object can't be read; trying again");
+        }
+        self.splitting.remove(&file_id);
+        self.resting.push((Instant::now() + REST, file_id));
+    }
+
+    /// Has those wait for a place again that have rested.
+    pub(super) fn wake_resting(&mut self) {
+        let now = Instant::now();
+        let rested: Vec<FileId> =
+            self.resting.extract_if(.., |(until, _)| *until <= now).map(|(_, one)| one).collect();
+        rested.into_iter().for_each(|file_id| self.follow_row(file_id));
+    }
+
     async fn publish_chunk(&mut self, mut file: File, chunk: Chunk) -> Result<(), Failure> {
         let Chunk { mut sets, checkpoint, is_last } = chunk;
+        self.unreadable.remove(&file.file_id);
         file.checkpoint = checkpoint;
         file.state = FileState::PUBLISHING;
         file.reason = None;

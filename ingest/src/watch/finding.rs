@@ -22,6 +22,9 @@ const READS_MAX: u32 = 5;
 
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
+/// How long an object waits whose bucket is away: each try has waited a while already.
+const READ_AGAIN_AFTER_OUTAGE: Duration = Duration::from_secs(2);
+
 impl<L: Log> FeedOwner<'_, L> {
     /// Takes up the end of a verification.
     pub(super) async fn verified(
@@ -57,6 +60,12 @@ impl<L: Log> FeedOwner<'_, L> {
     ) -> Result<(), Failure> {
         let key = (feed.name.clone(), object.key.clone());
         let (failures, not_before) = self.unreadable.entry(key).or_insert((0, Instant::now()));
+        // That its bucket is away is not the object's fault; others may have its place meanwhile.
+        if error.is_outage() {
+            *not_before = Instant::now() + READ_AGAIN_AFTER_OUTAGE;
+            let row = self.row(feed, object, ArrivalState::SEEN);
+            return self.publish(vec![row], None).await;
+        }
         *failures += 1;
         if *failures < READS_MAX {
             let wait = READ_AGAIN_AFTER.saturating_mul(1 << *failures);

@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use ingest::feed::Config;
+use ingest::bucket::Bucket;
+use ingest::feed::{After, Config};
 use ingest::step::Step;
 use schemas::command::Action;
 
 use super::commands::reconciled;
 use super::house::{Fault, House, command};
-use super::nacha;
+use super::{nacha, states};
 
 /// A control of whatever relies on them: every step is told where it is taken.
 #[tokio::test(start_paused = true)]
@@ -21,8 +22,10 @@ async fn every_step_is_told() {
     config.on_step = Some(Arc::new(move |step| {
         note.lock().unwrap().insert(step);
     }));
+    config.feeds[0].after = After::Archive(Bucket::memory().0);
     house.config = config.into();
     let file = reconciled(&mut house, nacha(12_000, 'A')).await;
+    house.until(|roll| states(roll).get("a.ach").is_some_and(|state| state == "archived")).await;
     house.ask(command(&Action::REVERSE, file.file_id, 1)).await;
     house.stop().await;
     assert_eq!(*told.lock().unwrap(), HashSet::from(Step::ALL));
