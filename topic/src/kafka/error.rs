@@ -1,5 +1,6 @@
 //! What keeps us from Kafka, told apart by whoever must mend it.
 
+use rdkafka::error::KafkaError;
 use schemas::Topic;
 
 use crate::{Error, registry};
@@ -125,5 +126,21 @@ impl From<Unusable> for Error {
                 }
             }
         }
+    }
+}
+
+/// What a client says that could not be made. Never with a value: it may be a password.
+pub(super) fn refused(error: KafkaError) -> Unusable {
+    match error {
+        KafkaError::ClientConfig(_, reason, name, _) if name.contains("password") => {
+            let _ = reason;
+            Unusable::Setting { name, reason: "expected another value".to_owned() }
+        }
+        KafkaError::ClientConfig(_, reason, name, _) => Unusable::Setting { name, reason },
+        KafkaError::ClientCreation(reason) if reason.contains("ssl.") => Unusable::Tls { reason },
+        other => Unusable::Log(Error::Fatal {
+            what: "the Kafka client could not be made".to_owned(),
+            source: Some(Box::new(other)),
+        }),
     }
 }

@@ -1,0 +1,153 @@
+//! The writer of a name: a thread of its own, since the client's calls about transactions block.
+
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseProducer, Producer};
+use tokio::sync::oneshot;
+
+use super::error::refused;
+use super::feed::lock;
+use super::publish::{Deliveries, Publisher, State};
+use super::{Shared, config, fault};
+use crate::{Batch, Error};
+
+/// How long a name may take to be opened: its former transaction is ended meanwhile.
+const OPEN_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long one call of that may take before errors are looked at.
+const CALL: Duration = Duration::from_secs(1);
+
+/// The one writer of a name on Kafka.
+///
+/// A publish that is given up while it waits goes on by itself: it may happen or not.
+#[derive(Debug)]
+pub struct Writer {
+    jobs: mpsc::Sender<Job>,
+}
+
+/// A batch, and who waits for it.
+struct Job {
+    batch: Batch,
+    done: oneshot::Sender<Result<(), Error>>,
+}
+
+impl Writer {
+    /// Opens the writer of a name.
+    pub(super) async fn open(shared: &Arc<Shared>, name: &str) -> Result<Self, Error> {
+        let (jobs, taken) = mpsc::channel();
+        let (opened, waiting) = oneshot::channel();
+        let (owned, its_name) = (Arc::clone(shared), name.to_owned());
+        let life = move || match publisher(&owned, &its_name) {
+            Ok(publisher) => {
+                drop(owned);
+                // Nobody waits any more: there is nothing to publish either.
+                if opened.send(Ok(())).is_ok() {
+                    work(publisher, &taken);
+                }
+            }
+            Err(error) => {
+                let _ = opened.send(Err(error));
+            }
+        };
+        shared.threads.spawn(&format!("kafka-{name}"), life)?;
+        waiting.await.unwrap_or_else(|_| Err(ended()))?;
+        Ok(Self { jobs })
+    }
+}
+
+impl crate::Writer for Writer {
+    async fn publish(&mut self, batch: Batch) -> Result<(), Error> {
+        let (done, waiting) = oneshot::channel();
+        if self.jobs.send(Job { batch, done }).is_err() {
+            return Err(ended());
+        }
+        waiting.await.unwrap_or_else(|_| Err(ended()))
+    }
+}
+
+fn ended() -> Error {
+    let what = "the thread of a writer ended; report it".to_owned();
+    Error::Indefinite { what, source: None }
+}
+
+/// Publishes what comes until nobody is left to give anything.
+fn work(mut publisher: Publisher, jobs: &mpsc::Receiver<Job>) {
+    for Job { batch, done } in jobs {
+        let result = publisher.publish(&batch);
+        // Dropped here: whoever waits may publish as much again.
+        drop(batch);
+        let _ = done.send(result);
+    }
+}
+
+/// Makes the client of a name, and fences the former.
+fn publisher(shared: &Arc<Shared>, name: &str) -> Result<Publisher, Error> {
+    let settings = &shared.settings;
+    let transactional_id = format!("{}{name}", settings.prefix);
+    let client: BaseProducer<Deliveries> = config::producer(settings, &transactional_id)
+        .create_with_context(Deliveries::new(&shared.outage))
+        .map_err(|error| Error::from(refused(error)))?;
+    let until = Instant::now() + OPEN_PATIENCE;
+    loop {
+        match client.init_transactions(CALL) {
+            Ok(()) => break,
+            Err(KafkaError::Transaction(error))
+                if error.is_retriable() && !error.is_fatal() && Instant::now() < until =>
+            {
+                client.poll(Duration::ZERO);
+            }
+            Err(error) => return Err(fault::error(format!("the opening of writer {name}"), error)),
+        }
+    }
+    Ok(Publisher {
+        name: name.to_owned(),
+        names: Arc::clone(&shared.names),
+        ids: shared.ids.clone(),
+        seats: Arc::clone(&shared.seats),
+        client,
+        lifetime: settings.transaction_timeout,
+        state: State::Ready,
+    })
+}
+
+/// The threads of a log.
+#[derive(Debug, Default)]
+pub(super) struct Threads {
+    running: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Threads {
+    pub(super) fn spawn(
+        &self,
+        name: &str,
+        life: impl FnOnce() + Send + 'static,
+    ) -> Result<(), Error> {
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(life).map_err(|error| {
+            let what = format!("a thread for {name} could not be started");
+            Error::Retry { what, source: Some(Box::new(error)) }
+        })?;
+        let mut running = lock(&self.running);
+        running.retain(|thread| !thread.is_finished());
+        running.push(thread);
+        Ok(())
+    }
+
+    /// Waits until all have ended, or for so long. Blocks.
+    pub(super) fn wait(&self, patience: Duration) {
+        let until = Instant::now() + patience;
+        let running = std::mem::take(&mut *lock(&self.running));
+        for thread in running {
+            while !thread.is_finished() && Instant::now() < until {
+                thread::sleep(Duration::from_millis(5));
+            }
+            if thread.is_finished() {
+                // A panic was told where it happened.
+                let _ = thread.join();
+            }
+        }
+    }
+}
