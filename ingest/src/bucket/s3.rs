@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::client::{HttpError, HttpErrorKind};
-use object_store::list::{PaginatedListOptions, PaginatedListStore};
+use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::{
     BackoffConfig, ClientConfigKey, ClientOptions, ObjectMeta, ObjectStore, ObjectStoreExt,
     RetryConfig,
@@ -125,8 +125,12 @@ impl S3 {
     }
 
     pub(super) async fn list(&self) -> Result<Listing, Error> {
-        let listed = list(&self.store, self.list_prefix().as_deref()).await;
-        let (metas, unreadable) = listed.map_err(|error| self.bucket_error(&error))?;
+        let (prefix, mut pages) = (self.list_prefix(), Pages::new());
+        while let Some(options) = pages.next() {
+            let page = self.store.list_paginated(prefix.as_deref(), options).await;
+            pages.take(page).map_err(|error| self.bucket_error(&error))?;
+        }
+        let Pages { metas, unusable: unreadable, .. } = pages;
         let mut objects = Vec::with_capacity(metas.len());
         for meta in metas {
             let location = meta.location.to_string();
@@ -212,39 +216,61 @@ fn guard_clear_text(builder: AmazonS3Builder) -> Result<AmazonS3Builder, Error> 
     })
 }
 
-/// Every key below a prefix, and the first one that can't be used.
+/// Collects every key that pages give.
 ///
 /// A page that holds a key that is no path (`a//b`) can't be had; it is asked for again in smaller
 /// pieces until that key stands alone and can be passed over.
-async fn list(
-    store: &impl PaginatedListStore,
-    prefix: Option<&str>,
-) -> Result<(Vec<ObjectMeta>, Option<String>), object_store::Error> {
-    let (mut metas, mut unusable) = (Vec::new(), None);
-    let (mut offset, mut page_token, mut keys) = (None, None, PAGE_KEYS);
-    loop {
-        let options = PaginatedListOptions {
-            offset: offset.clone(),
-            page_token: page_token.clone(),
-            max_keys: Some(keys),
+#[derive(Debug)]
+struct Pages {
+    metas: Vec<ObjectMeta>,
+    /// Why the first key that can't be used can't.
+    unusable: Option<String>,
+    /// Behind which key to go on; none where a token says it.
+    offset: Option<String>,
+    token: Option<String>,
+    keys: usize,
+    is_at_end: bool,
+}
+
+impl Pages {
+    fn new() -> Self {
+        let (metas, keys) = (Vec::new(), PAGE_KEYS);
+        Self { metas, unusable: None, offset: None, token: None, keys, is_at_end: false }
+    }
+
+    /// What to ask for next; none at the end.
+    fn next(&self) -> Option<PaginatedListOptions> {
+        (!self.is_at_end).then(|| PaginatedListOptions {
+            offset: self.offset.clone(),
+            page_token: self.token.clone(),
+            max_keys: Some(self.keys),
             ..PaginatedListOptions::default()
-        };
-        match store.list_paginated(prefix, options).await {
+        })
+    }
+
+    fn take(
+        &mut self,
+        page: object_store::Result<PaginatedListResult>,
+    ) -> Result<(), object_store::Error> {
+        match page {
             Ok(page) => {
-                metas.extend(page.result.objects);
-                let Some(next) = page.page_token else { return Ok((metas, unusable)) };
-                (page_token, keys) = (Some(next), keys.saturating_mul(2).min(PAGE_KEYS));
+                self.metas.extend(page.result.objects);
+                self.is_at_end = page.page_token.is_none();
+                self.token = page.page_token;
+                self.keys = self.keys.saturating_mul(2).min(PAGE_KEYS);
             }
-            Err(object_store::Error::InvalidPath { .. }) if 1 < keys => keys /= 2,
+            Err(object_store::Error::InvalidPath { .. }) if 1 < self.keys => self.keys /= 2,
             Err(object_store::Error::InvalidPath { source }) => {
                 let Some(key) = key_of(&source) else {
                     return Err(object_store::Error::InvalidPath { source });
                 };
-                unusable.get_or_insert_with(|| format!("an object's key can't be used: {source}"));
-                (offset, page_token, keys) = (Some(key), None, PAGE_KEYS);
+                let what = || format!("an object's key can't be used: {source}");
+                self.unusable.get_or_insert_with(what);
+                (self.offset, self.token, self.keys) = (Some(key), None, PAGE_KEYS);
             }
             Err(error) => return Err(error),
         }
+        Ok(())
     }
 }
 
@@ -363,4 +389,77 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(&format!("<{name}>"))?;
     rest.split_once(&format!("</{name}>")).map(|(inside, _)| inside)
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::path::Path;
+    use object_store::{ListResult, Result};
+
+    use super::*;
+
+    /// A page of these keys as S3 gives it: whole, or nothing of it.
+    fn page(keys: &[String], options: PaginatedListOptions) -> Result<PaginatedListResult> {
+        let after = options.page_token.or(options.offset).unwrap_or_default();
+        let mut keys = keys.iter().filter(|key| **key > after);
+        let (mut objects, mut last) = (Vec::new(), None);
+        for key in keys.by_ref().take(options.max_keys.unwrap_or(PAGE_KEYS)) {
+            let (last_modified, location) = (Default::default(), Path::parse(key)?);
+            objects.push(ObjectMeta {
+                location,
+                last_modified,
+                size: 1,
+                e_tag: None,
+                version: None,
+            });
+            last = Some(key.clone());
+        }
+        let page_token = keys.next().and(last);
+        let (common_prefixes, extensions) = (Vec::new(), Default::default());
+        let result = ListResult { objects, common_prefixes, extensions };
+        Ok(PaginatedListResult { result, page_token })
+    }
+
+    /// Keys that are no paths, wherever they stand, hide no others.
+    #[test]
+    fn a_key_that_cannot_be_used_hides_no_others() {
+        let good = |number: usize| format!("in/{number:05}.ach");
+        let mut keys: Vec<String> = (0..2_500).map(good).collect();
+        let bad = ["in//first", "in/00007.ach//b", "in/01999.ach/../x", "in/z//last"];
+        keys.extend(bad.map(String::from));
+        keys.sort();
+        let mut pages = Pages::new();
+        while let Some(options) = pages.next() {
+            pages.take(page(&keys, options)).unwrap();
+        }
+        let found: Vec<String> = pages.metas.iter().map(|meta| meta.location.to_string()).collect();
+        assert_eq!(found, (0..2_500).map(good).collect::<Vec<_>>());
+        assert!(pages.unusable.unwrap().contains("in//first"));
+    }
+
+    #[test]
+    fn plaintext_beyond_this_machine_must_be_asked_for() {
+        for (endpoint, allow, is_fine) in [
+            ("http://127.0.0.1:17070", None, true),
+            ("http://[::1]:17070", None, true),
+            ("http://localhost", Some("false"), true),
+            ("http://s3.example:9000", None, false),
+            ("http://s3.example:9000", Some("false"), false),
+            ("http://s3.example:9000", Some("true"), true),
+            ("http://127.0.0.1.example", None, false),
+            ("https://s3.example", None, true),
+        ] {
+            let variables = [
+                ("AWS_ENDPOINT_URL", Some(endpoint)),
+                ("AWS_ALLOW_HTTP", allow),
+                ("AWS_ACCESS_KEY_ID", Some("a")),
+                ("AWS_SECRET_ACCESS_KEY", Some("b")),
+                ("PATH", Some("/bin")),
+            ];
+            let said = variables
+                .into_iter()
+                .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
+            assert_eq!(S3::new("bucket", "", said).is_ok(), is_fine, "{endpoint} {allow:?}");
+        }
+    }
 }
