@@ -240,10 +240,8 @@ impl Log for KafkaLog {
     async fn end(&self, topic: Topic, partition: u32) -> Result<i64, Error> {
         self.layout().place(topic, partition)?;
         let shared = Arc::clone(&self.shared);
-        fault::blocking(move || {
-            Ok(shared.feed.watermarks(shared.names.of(topic), partition)?.1)
-        })
-        .await
+        fault::blocking(move || Ok(shared.feed.watermarks(shared.names.of(topic), partition)?.1))
+            .await
     }
 
     async fn committed(&self, group: &str, topic: Topic) -> Result<Vec<Option<i64>>, Error> {

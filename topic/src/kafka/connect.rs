@@ -184,10 +184,15 @@ fn lasting(settings: &Settings, code: Code, reason: &str) -> Option<Unusable> {
             Some(Unusable::SignIn { reason: own() })
         }
         // OpenSSL's way to say that what came back was no TLS at all.
-        Code::SSL if reason.contains("wrong version number") || reason.contains("unknown protocol") => {
+        Code::SSL
+            if reason.contains("wrong version number") || reason.contains("unknown protocol") =>
+        {
             Some(Unusable::PlainListener { reason: own() })
         }
-        Code::SSL if reason.contains("unexpected eof") || reason.contains("connecting to a PLAINTEXT") => {
+        Code::SSL
+            if reason.contains("unexpected eof")
+                || reason.contains("connecting to a PLAINTEXT") =>
+        {
             Some(Unusable::PlainListener { reason: own() })
         }
         Code::SSL => Some(Unusable::Tls { reason: own() }),

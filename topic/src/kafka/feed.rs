@@ -4,7 +4,8 @@
 //! finds a queue empty waits until librdkafka says that it isn't any more.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -15,15 +16,18 @@ use rdkafka::{Message as _, Offset, TopicPartitionList};
 use schemas::Topic;
 use tokio::sync::Notify;
 
+use super::error::refused;
 use super::outage::{self, Outage};
 use super::wire::Reading;
-use super::error::refused;
 use super::{Unusable, fault};
 use crate::registry::Ids;
 use crate::{Error, Received};
 
 /// How long a broker may take to say where a partition begins and ends.
 const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How soon it is asked again.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// A client's part in the talk of outages.
 #[derive(Debug)]
@@ -88,13 +92,22 @@ impl Feed {
     /// As [`fault::error`] says.
     pub(super) fn watermarks(&self, name: &str, partition: u32) -> Result<(i64, i64), Error> {
         self.serve();
-        let (first, end) = self
-            .client()?
-            .fetch_watermarks(name, number(partition), WATERMARKS_TIMEOUT)
-            .map_err(|error| {
-                self.outage.suspect(&error, &error.to_string());
-                fault::error(format!("the end of partition {partition} of {name}"), error)
-            })?;
+        let client = self.client()?;
+        let until = Instant::now() + WATERMARKS_TIMEOUT;
+        let (first, end) = loop {
+            let error = match client.fetch_watermarks(name, number(partition), WATERMARKS_TIMEOUT) {
+                Ok(found) => break found,
+                Err(error) => error,
+            };
+            self.outage.suspect(&error, &error.to_string());
+            // A partition that is new, or is moving to another broker, has none for a moment.
+            if fault::of(&error) != fault::Fault::Passing || until < Instant::now() {
+                let what = format!("the end of partition {partition} of {name}");
+                return Err(fault::error(what, error));
+            }
+            tracing::debug!(%error, name, partition, "asked for its end again");
+            thread::sleep(AGAIN_AFTER);
+        };
         // A partition that never had a message says -1 for an unknown offset.
         Ok((first.max(0), end.max(0)))
     }
@@ -184,7 +197,10 @@ struct State {
 
 impl std::fmt::Debug for Spot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Spot").field("name", &self.name).field("partition", &self.partition).finish()
+        f.debug_struct("Spot")
+            .field("name", &self.name)
+            .field("partition", &self.partition)
+            .finish()
     }
 }
 

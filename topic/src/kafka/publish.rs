@@ -177,7 +177,8 @@ impl Publisher {
             }
             Err(error) => {
                 let over = self.over("the beginning", &error);
-                let begin = || format!("the beginning of a publish of writer {}: {error}", self.name);
+                let begin =
+                    || format!("the beginning of a publish of writer {}: {error}", self.name);
                 return Err(match over {
                     Some(over) => (over.error(), over.fault),
                     None => {
@@ -259,9 +260,9 @@ impl Publisher {
         for message in &set.messages {
             let value = match &message.value {
                 None => None,
-                Some(value) => Some(
-                    wire::outgoing(&self.ids, set.topic, value, room).map_err(Failure::Ours)?,
-                ),
+                Some(value) => {
+                    Some(wire::outgoing(&self.ids, set.topic, value, room).map_err(Failure::Ours)?)
+                }
             };
             let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(name)
                 .partition(partition)
@@ -340,10 +341,15 @@ impl Publisher {
                     let is_retriable =
                         matches!(&error, KafkaError::Transaction(error) if error.is_retriable());
                     if !is_retriable {
-                        return Err(self.lost(format!("the abort of writer {}: {error}", self.name)));
+                        return Err(
+                            self.lost(format!("the abort of writer {}: {error}", self.name))
+                        );
                     }
                     if until < Instant::now() {
-                        return Err(fault::error(format!("the abort of writer {}", self.name), error));
+                        return Err(fault::error(
+                            format!("the abort of writer {}", self.name),
+                            error,
+                        ));
                     }
                     self.client.poll(STEP);
                 }
@@ -370,7 +376,9 @@ impl Publisher {
                 KafkaError::Transaction(fault) if fault.txn_requires_abort() => {
                     // Only the broker's word that it is aborted says that it was not committed.
                     return match self.abort() {
-                        Ok(()) => Err(fault::error(format!("the commit of writer {}", self.name), error)),
+                        Ok(()) => {
+                            Err(fault::error(format!("the commit of writer {}", self.name), error))
+                        }
                         Err(_) => Err(self.lost(what)),
                     };
                 }

@@ -131,8 +131,7 @@ impl Place {
         if self.next != Some(offsets.start) {
             self.forget();
             let (first, end) = self.watermarks(feed).await?;
-            let (topic, partition, offset) =
-                (self.spot.topic, self.spot.partition, offsets.start);
+            let (topic, partition, offset) = (self.spot.topic, self.spot.partition, offsets.start);
             if offset < first || end < offset {
                 return Err(Error::Outside { topic, partition, offset, first, end });
             }

@@ -103,15 +103,13 @@ impl Seats {
     }
 
     /// Checks that the member still has all of these partitions since the generation it says.
-    fn check(
-        &self,
-        consumed: &Consumed,
-    ) -> Result<std::sync::Arc<BaseConsumer<Joined>>, Error> {
+    fn check(&self, consumed: &Consumed) -> Result<std::sync::Arc<BaseConsumer<Joined>>, Error> {
         let membership = &consumed.membership;
         let taken = lock(&self.taken);
-        let seat = (taken.members.get(&membership.member))
-            .filter(|seat| seat.group == membership.group);
-        let Some((seat, client)) = seat.and_then(|seat| Some((seat, seat.client.upgrade()?))) else {
+        let seat =
+            (taken.members.get(&membership.member)).filter(|seat| seat.group == membership.group);
+        let Some((seat, client)) = seat.and_then(|seat| Some((seat, seat.client.upgrade()?)))
+        else {
             let (member, group) = (membership.member, &membership.group);
             return Err(Error::Fenced { what: format!("member {member} is not in group {group}") });
         };

@@ -63,9 +63,15 @@ pub struct Member {
 
 /// What the thread tells.
 enum Told {
-    Assigned { generation: u64, spots: Vec<Arc<Spot>> },
+    Assigned {
+        generation: u64,
+        spots: Vec<Arc<Spot>>,
+    },
     /// With a number, since one that was lost is acknowledged when it is over already.
-    Revoked { number: u64, partitions: Vec<u32> },
+    Revoked {
+        number: u64,
+        partitions: Vec<u32>,
+    },
 }
 
 /// What the thread is asked.
@@ -108,7 +114,9 @@ impl ConsumerContext for Joined {
         list: &mut TopicPartitionList,
     ) {
         let number = |partition: i32| u32::try_from(partition).ok();
-        let partitions = list.elements().iter().filter_map(|it| number(it.partition())).collect();
+        let mut partitions: Vec<u32> =
+            list.elements().iter().filter_map(|it| number(it.partition())).collect();
+        partitions.sort_unstable();
         let shift = match change {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Shift::Given(partitions),
             // Asked here, since it is true only until the client hears that they were let go.

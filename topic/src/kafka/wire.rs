@@ -152,9 +152,10 @@ impl Reading {
 /// The same error, with the place where it was met.
 fn at(error: Error, partition: i32, offset: i64) -> Error {
     match error {
-        Error::Fatal { what, source } => {
-            Error::Fatal { what: format!("{what}, at offset {offset} of partition {partition}"), source }
-        }
+        Error::Fatal { what, source } => Error::Fatal {
+            what: format!("{what}, at offset {offset} of partition {partition}"),
+            source,
+        },
         other => other,
     }
 }
