@@ -33,9 +33,13 @@ use super::{Names, fault, fault::Fault, seats::Seats, wire};
 use crate::registry::Ids;
 use crate::{Batch, Consumed, Error, MessageSet};
 
-/// How long the client is asked to work before it is looked after again. Its `flush` takes steps of
-/// 100 ms, which would be the least that a publish takes.
-const STEP: Duration = Duration::from_millis(1);
+/// How long is waited between looks at what the client has done. Its own `flush` takes steps of
+/// 100 ms, which would be the least that a publish takes; and its `poll` counts whole milliseconds,
+/// so that it spins through its last one.
+const STEP: Duration = Duration::from_micros(500);
+
+/// How long the client is given to abort before what it threw away is looked at.
+const ABORT_CALL: Duration = Duration::from_millis(50);
 
 /// How long one call about a transaction may take before errors are looked at again.
 const CALL: Duration = Duration::from_secs(1);
@@ -206,7 +210,7 @@ impl Publisher {
             self.send_set(set, &mut room, until)?;
         }
         while self.client.in_flight_count() > 0 {
-            self.client.poll(STEP);
+            self.step();
             self.check_deliveries()?;
             if until < Instant::now() {
                 return Err(Failure::Slow("the broker took too long to acknowledge the messages"));
@@ -234,7 +238,7 @@ impl Publisher {
                         && !error.txn_requires_abort()
                         && Instant::now() < until =>
                 {
-                    self.client.poll(STEP);
+                    self.step();
                 }
                 Err(error) => return Err(Failure::Kafka("the positions", error)),
             }
@@ -277,12 +281,18 @@ impl Publisher {
                 if until < Instant::now() {
                     return Err(Failure::Slow("the broker took too long to take the messages"));
                 }
-                self.client.poll(STEP);
+                self.step();
                 self.check_deliveries()?;
                 record = back;
             }
         }
         Ok(())
+    }
+
+    /// Waits a little, and hears what the client has to say.
+    fn step(&self) {
+        thread::sleep(STEP);
+        self.client.poll(Duration::ZERO);
     }
 
     fn check_deliveries(&self) -> Result<(), Failure> {
@@ -328,7 +338,7 @@ impl Publisher {
         loop {
             // The client waits for what it has thrown away to be looked at, which is done between
             // the calls: so they are short.
-            match self.client.abort_transaction(STEP * 50) {
+            match self.client.abort_transaction(ABORT_CALL) {
                 Ok(()) => {
                     self.client.poll(Duration::ZERO);
                     self.state = State::Ready;
@@ -351,7 +361,7 @@ impl Publisher {
                             error,
                         ));
                     }
-                    self.client.poll(STEP);
+                    self.step();
                 }
             }
         }
@@ -386,7 +396,7 @@ impl Publisher {
                     return Err(self.lost(what));
                 }
                 _ if until < Instant::now() => return Err(self.lost(what)),
-                _ => self.client.poll(STEP),
+                _ => self.step(),
             }
         }
     }
