@@ -87,7 +87,8 @@ pub fn probe(on_step: Option<OnStep>, without: Without) -> Probe {
     let on_swapped = |tell: OnStep| -> processors::store::OnSwapped {
         Arc::new(move |_| tell(Step::Shard(processors::Step::Swapped)))
     };
-    Probe { on_swapped: on_step.map(on_swapped), is_swap_blind: without.swap }
+    let on_swapped = on_step.map(on_swapped);
+    Probe { on_swapped, is_swap_blind: without.swap, ..Probe::default() }
 }
 
 /// What an operator asks of a file.
@@ -286,7 +287,13 @@ impl<L: Log, S: Store> World<L, S> {
     }
 }
 
+/// A feed; where a folder `archive` lies beside its own, objects go there afterwards.
 fn feed(inboxes: &Path, name: &str, format: &str) -> anyhow::Result<Feed> {
+    let archive = inboxes.join("archive");
+    let after = match archive.is_dir() {
+        true => After::Archive(Bucket::folder(&archive)?),
+        false => After::Keep,
+    };
     Ok(Feed {
         name: name.to_owned(),
         bucket: Bucket::folder(&inboxes.join(name))?,
@@ -303,7 +310,7 @@ fn feed(inboxes: &Path, name: &str, format: &str) -> anyhow::Result<Feed> {
         reject_limit: RejectLimit { percent: 50, records_min: 20 },
         serial: false,
         limits: Limits { bytes_max: 1 << 30, ratio_max: 1_000 },
-        after: After::Keep,
+        after,
     })
 }
 

@@ -51,7 +51,7 @@ impl Site {
     /// A site as a case begins.
     pub(crate) fn at(start: Start) -> Self {
         let site = Self::new(start.scene(), start.orders());
-        if start != Start::Files {
+        if start.is_reconciled() {
             site.copy_data_of(&SETTLED);
         }
         if start == Start::OlderStore {

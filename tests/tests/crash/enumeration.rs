@@ -8,7 +8,7 @@ use tests::step::Step;
 
 use super::embedded::Site;
 use super::memory::Realm;
-use super::scene::{FILES, ORDERS, SMALL, Scene};
+use super::scene::{FILES, LEAVING, ORDERS, SMALL, Scene};
 use crate::oracle::audit::Report;
 
 /// How often each step is hit.
@@ -19,6 +19,8 @@ const HITS: u64 = 3;
 pub(crate) enum Start {
     /// Files lie in the inboxes, and nothing was read yet.
     Files,
+    /// As before, and objects go to an archive once their files are reconciled.
+    Leaving,
     /// All is reconciled, and an operator gives orders.
     Orders,
     /// All is reconciled, and the store is an older one: an empty one.
@@ -35,15 +37,22 @@ impl Start {
             | Step::Shard(Shard::ReversalBegun | Shard::ReversalSlice | Shard::ReversalEnded) => {
                 Self::Orders
             }
+            Step::Ingest(Ingest::Leaving | Ingest::Left) => Self::Leaving,
             Step::Shard(Shard::Rebuilt) => Self::OlderStore,
             Step::Ingest(_) | Step::Shard(_) => Self::Files,
         }
+    }
+
+    /// True where all is reconciled before anybody dies.
+    pub(crate) fn is_reconciled(self) -> bool {
+        [Self::Orders, Self::OlderStore].contains(&self)
     }
 
     /// What is sent, and what must come of it.
     pub(crate) fn scene(self) -> &'static Scene {
         match self {
             Self::Files => &FILES,
+            Self::Leaving => &LEAVING,
             Self::Orders => &ORDERS,
             Self::OlderStore => &SMALL,
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use processors::store::memory::MemoryStore;
 use schemas::Timestamp;
+use tempfile::TempDir;
 use tests::orders::orders;
 use tests::step::{Step, Trigger};
 use tests::world::{OnStep, Order, Without, World, layout, probe};
@@ -29,8 +30,32 @@ pub(crate) struct Realm {
     told: Told,
     scene: &'static Scene,
     orders: Vec<Order>,
-    inboxes: &'static Path,
+    inboxes: Inboxes,
     without: Without,
+}
+
+/// Where the inboxes of a scene are: shared with other realms where nobody takes anything out.
+enum Inboxes {
+    Shared(&'static Path),
+    Own(TempDir),
+}
+
+impl Inboxes {
+    fn of(scene: &'static Scene) -> Self {
+        if !scene.archives {
+            return Self::Shared(scene.inboxes());
+        }
+        let folder = tempfile::tempdir().unwrap();
+        scene.drop_into(folder.path());
+        Self::Own(folder)
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Shared(path) => path,
+            Self::Own(folder) => folder.path(),
+        }
+    }
 }
 
 type Told = Arc<Mutex<Option<OnStep>>>;
@@ -64,13 +89,14 @@ impl Realm {
             if without.fence { MemoryLog::unfenced(layout()) } else { MemoryLog::new(layout()) };
         let told = Told::default();
         let store = store(&told, without);
-        Self { log, store, told, scene, orders: Vec::new(), inboxes: scene.inboxes(), without }
+        let inboxes = Inboxes::of(scene);
+        Self { log, store, told, scene, orders: Vec::new(), inboxes, without }
     }
 
     /// A realm as a case begins.
     pub(crate) fn at(start: Start) -> Self {
         let mut realm = Self::new(start.scene(), Without::default());
-        if start != Start::Files {
+        if start.is_reconciled() {
             realm.goes_on();
         }
         if start == Start::OlderStore {
@@ -82,7 +108,7 @@ impl Realm {
 
     pub(crate) fn world(&self, on_step: Option<OnStep>) -> World<MemoryLog, MemoryStore> {
         let (log, store) = (self.log.clone(), self.store.clone());
-        World::new(log, store, self.inboxes, self.without, clock, on_step).unwrap()
+        World::new(log, store, self.inboxes.path(), self.without, clock, on_step).unwrap()
     }
 
     /// Has all owners end at a step: that one there, the others at their next step or wherever they
@@ -140,7 +166,8 @@ impl Realm {
         let on_step: OnStep = Arc::new(move |step| trigger.note(step));
         let through = Through::new(self.log.clone());
         let (log, store, taken) = (through.clone(), self.store.clone(), through.clone());
-        let world = World::new(log, store, self.inboxes, self.without, clock, Some(on_step));
+        let inboxes = self.inboxes.path();
+        let world = World::new(log, store, inboxes, self.without, clock, Some(on_step));
         let (world, orders) = (world.unwrap(), self.orders.clone());
         // One thread: where one of them stands, all do.
         let first = std::thread::spawn(move || {

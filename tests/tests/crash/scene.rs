@@ -21,6 +21,8 @@ const INBOXES: [&str; 2] = ["ach", "cards"];
 pub(crate) struct Scene {
     pub(crate) sent: Vec<Sent>,
     pub(crate) expected: Expected,
+    /// True where objects go to an archive once their files are reconciled.
+    pub(crate) archives: bool,
     /// The directory of the inboxes, for those who only read them.
     inboxes: OnceLock<TempDir>,
 }
@@ -78,6 +80,25 @@ pub(crate) static SMALL: LazyLock<Scene> = LazyLock::new(|| {
     Scene::new(sent, expected)
 });
 
+/// Four small files whose objects go to an archive, a doubled one and a torn one, which stay.
+pub(crate) static LEAVING: LazyLock<Scene> = LazyLock::new(|| {
+    let more = [Sent::nacha("more.ach", 206, 90), Sent::ipm("more.ipm", 206, 90)];
+    let accepted = [small(), more.to_vec()].concat();
+    let mut expected = Expected::new(LEDGER, LedgerKey::new(KEY));
+    accepted.iter().for_each(|sent| drop(expected.accept(sent)));
+    for sent in &accepted {
+        expected.object(sent, &["archived"]);
+    }
+    let [twin, first] = [more[0].renamed("more-again.ach"), more[0].clone()];
+    for sent in [&twin, &first] {
+        expected.object(sent, &["archived", "duplicate"]);
+    }
+    let torn = torn();
+    torn.iter().for_each(|sent| expected.object(sent, &["refused"]));
+    let sent = [&accepted[..], &[twin], &torn].concat();
+    Scene { archives: true, ..Scene::new(sent, expected) }
+});
+
 fn small() -> Vec<Sent> {
     vec![Sent::nacha("small.ach", 204, 120), Sent::ipm("small.ipm", 204, 120)]
 }
@@ -111,7 +132,7 @@ fn torn() -> Vec<Sent> {
 
 impl Scene {
     fn new(sent: Vec<Sent>, expected: Expected) -> Self {
-        Self { sent, expected, inboxes: OnceLock::new() }
+        Self { sent, expected, archives: false, inboxes: OnceLock::new() }
     }
 
     /// A directory of inboxes that is the same for all who ask, and which nobody writes.
@@ -128,6 +149,9 @@ impl Scene {
     pub(crate) fn drop_into(&self, directory: &Path) {
         for inbox in INBOXES {
             fs::create_dir_all(directory.join(inbox)).unwrap();
+        }
+        if self.archives {
+            fs::create_dir(directory.join("archive")).unwrap();
         }
         for sent in &self.sent {
             fs::write(directory.join(sent.feed).join(&sent.name), &sent.bytes).unwrap();
