@@ -69,8 +69,8 @@ pub(crate) async fn open_log_beside(
 
 fn no_topics(prefix: &str) -> anyhow::Error {
     anyhow!(
-        "topics.location: no topic begins with `{prefix}` there; `batchless topics create` makes \
-         them, or give another topics.prefix"
+        "topics.prefix: no topic begins with `{prefix}` there; `batchless topics create` makes \
+         them, or give another prefix"
     )
 }
 

@@ -140,7 +140,10 @@ async fn open_parts(
         }
     };
     compare(config, &descriptor)?;
-    compare_key(&key, &descriptor)?;
+    match configured_key(config)? {
+        None => compare_key(&key, &descriptor)?,
+        Some(_) => compare_key(&key, &descriptor).context("ledger.key_file")?,
+    }
     if let Some(store) = &store {
         let opened = store.open_ledger(&descriptor).await;
         match config.store.is_embedded() {

@@ -3,7 +3,7 @@
 //!
 //! On the embedded log, where no `run` is at work, the command takes the lock of the data directory
 //! and lets the owners of files and shards work until that end. Where one is, it publishes beside
-//! it, and follows; and where that `run` ends before, the command takes the lock and goes on itself.
+//! it, and follows; and where that `run` ends before, the command takes the lock and goes on.
 //! On a server's log it publishes and follows: whoever is at work there does it. Killed at any
 //! moment, nothing is lost: what was published is on the log, and whoever works next goes on.
 
@@ -138,15 +138,17 @@ async fn follow_server<A: Awaited>(
     while !awaited.look(log, store, false).await? {
         if !is_said && ANSWER_EXPECTED_WITHIN < begin.elapsed() {
             is_said = true;
-            let text = "published, and not answered yet; are";
+            let text = "published, and not answered yet: it is done by";
             let by = A::BY;
-            writeln!(std::io::stderr(), "{text} {by} at work? Ctrl-C ends the wait only")?;
+            writeln!(
+                std::io::stderr(),
+                "{text} {by}, start what is not at work; Ctrl-C ends the wait only"
+            )?;
         }
         tokio::select! {
             () = tokio::time::sleep(ANSWER_LOOK_EVERY) => (),
             () = signals.next() => bail!(
-                "told to stop; what was asked is published, and is done by {} as soon as they are \
-                 at work",
+                "told to stop; what was asked is published, and done as soon as {} can do it",
                 A::BY
             ),
         }

@@ -1,6 +1,6 @@
 //! `batchless run`: everything in one process, until it is told to stop; with `--once` until all
-//! that has arrived is at an end or held. `batchless watch` and `batchless process`: its two halves,
-//! as many of each as there are machines.
+//! that has arrived is at an end or held. `batchless watch` and `batchless process` are its two
+//! halves, as many of each as there are machines.
 
 use std::collections::HashMap;
 
@@ -141,8 +141,14 @@ async fn work(
     let mut roll = Roll::new(&ledger.log);
     roll.follow(&ledger.log).await?;
     let before = Standing::of(&roll);
-    let names: Vec<&str> = feeds.iter().map(|feed| feed.name.as_str()).collect();
-    tracing::info!(ledger = ledger.descriptor.name, feeds = names.join(", "), "started");
+    let name = ledger.descriptor.name.as_str();
+    match part {
+        Part::Process => tracing::info!(ledger = name, "started to apply"),
+        _ => {
+            let names: Vec<&str> = feeds.iter().map(|feed| feed.name.as_str()).collect();
+            tracing::info!(ledger = name, feeds = names.join(", "), "started");
+        }
+    }
 
     let owners = Owners::new(config, &ledger, feeds, once.then_some(PATIENCE));
     let cancel = CancellationToken::new();

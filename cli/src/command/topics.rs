@@ -1,5 +1,5 @@
-//! `batchless topics create | check | describe`: the topics of a ledger on Kafka, and the schemas of
-//! their events in the registry.
+//! `batchless topics create | check | describe`: the topics of a ledger on Kafka, and the schemas
+//! of their events in the registry.
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};

@@ -73,10 +73,9 @@ pub(crate) fn sentence(unusable: Unusable) -> anyhow::Error {
             ("topics.location", "use a binary that was built with it, as ours are by default")
         }
         Unusable::Setting { .. } => ("topics.location", "look at the settings of [topics]"),
-        Unusable::Missing { .. } => (
-            "topics.location",
-            "`batchless topics create` makes them, or give another topics.prefix",
-        ),
+        Unusable::Missing { .. } => {
+            ("topics.prefix", "`batchless topics create` makes them, or give another prefix")
+        }
         Unusable::Partitions { .. } => (
             "topics.prefix",
             "numbers of partitions are fixed with the ledger (ledger.shards, \

@@ -25,6 +25,7 @@ const AT_FAULT: &[(&str, &str)] = &[
     ("certificate", "store.tls_ca_file"),
     ("encrypted connection", "store.tls"),
     ("in clear or encrypted", "store.tls"),
+    ("has no TLS", "store.tls"),
 ];
 
 /// Why PostgreSQL can't be used: the setting at fault, what was found, and what to do.
