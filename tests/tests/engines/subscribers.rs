@@ -18,15 +18,8 @@ use crate::oracle::{self, Reading};
 use crate::sender::{Payments, Sent};
 
 /// The headers of every event, in the order of names.
-const HEADERS: [&str; 7] = [
-    "ce_id",
-    "ce_source",
-    "ce_specversion",
-    "ce_subject",
-    "ce_time",
-    "ce_type",
-    "content-type",
-];
+const HEADERS: [&str; 7] =
+    ["ce_id", "ce_source", "ce_specversion", "ce_subject", "ce_time", "ce_type", "content-type"];
 
 /// A message as `read.py` prints it.
 #[derive(Clone, Debug)]
@@ -71,8 +64,8 @@ fn subscribers_that_are_not_ours_read_every_topic() {
     let (files, expected) = work(&cluster);
 
     let rows = read(&cluster);
-    let differences = differences(&expected, &rows);
-    assert!(differences.is_empty(), "{differences:#?}");
+    let off = differences(&expected, &rows);
+    assert!(off.is_empty(), "{off:#?}");
     let (messages, off) = compare_headers(&cluster, &rows);
     assert!(off.is_empty(), "{off:#?}");
     assert_eq!(messages, rows.len());
@@ -95,7 +88,7 @@ fn subscribers_that_are_not_ours_read_every_topic() {
     let mut other = rows.clone();
     other[at].event["amount_minor"] = 1.into();
     for changed in [without, twice, other] {
-        assert!(!super::subscribers::differences(&expected, &changed).is_empty());
+        assert!(!differences(&expected, &changed).is_empty());
     }
 }
 
@@ -147,8 +140,7 @@ fn read(cluster: &Cluster) -> Vec<Row> {
     let python = std::env::var("BATCHLESS_PYTHON").unwrap_or_else(|_| {
         panic!("BATCHLESS_PYTHON names no Python with fastavro and confluent-kafka; run ./test")
     });
-    let script =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/engines/subscribers/read.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/engines/subscribers/read.py");
     let (engines, prefix) = (&cluster.plan.engines, cluster.prefix());
     let output = Command::new(python)
         .arg(script)
