@@ -152,7 +152,7 @@ fn batch(round: usize, chunk: usize) -> Batch {
     for index in 0..chunk {
         let mut value = vec![0; 5];
         while value.len() < VALUE_BYTES {
-            if value.len() % 3 == 0 {
+            if value.len().is_multiple_of(3) {
                 value.extend_from_slice(b"presentment USD 840 card:");
             } else {
                 value.extend_from_slice(&noise().to_le_bytes());

@@ -18,6 +18,7 @@
 pub mod admin;
 mod config;
 mod connect;
+mod decided;
 mod error;
 mod fault;
 mod feed;
@@ -43,6 +44,7 @@ use crate::registry::Ids;
 use crate::{Error, Layout, Log, Received};
 
 use connect::Cluster;
+use decided::Decided;
 use feed::Feed;
 use outage::Outage;
 use positions::Positions;
@@ -75,8 +77,8 @@ struct Shared {
     ids: Ids,
     outage: Arc<Outage>,
     seats: Arc<Seats>,
+    decided: Arc<Decided>,
     positions: Arc<Positions>,
-    feed: Arc<Feed>,
     ranges: Arc<Ranges>,
     threads: Threads,
     is_closed: AtomicBool,
@@ -126,8 +128,9 @@ impl KafkaLog {
         };
         let names = Arc::new(Names::new(&settings.prefix, layout));
         let outage = Arc::new(Outage::new(settings.clone()));
-        let feed = Arc::new(Feed::new(&config::reader(&settings), &outage)?);
-        let ranges = Arc::new(Ranges::new(&names, &feed, &ids));
+        let feed = Feed::new(&config::reader(&settings), &outage)?;
+        let decided = Arc::new(Decided::new(&names, feed));
+        let ranges = Arc::new(Ranges::new(&names, &ids, &decided));
         let positions = Arc::new(Positions::new(settings.clone(), Arc::clone(&outage)));
         let shared = Shared {
             settings,
@@ -135,8 +138,8 @@ impl KafkaLog {
             ids,
             outage,
             seats: Arc::default(),
+            decided,
             positions,
-            feed,
             ranges,
             threads: Threads::default(),
             is_closed: AtomicBool::new(false),
@@ -179,7 +182,7 @@ impl Shared {
         }
         self.outage.close();
         self.ranges.close();
-        self.feed.close();
+        self.decided.feed.close();
         self.positions.close();
         self.threads.wait(CLOSE_PATIENCE);
     }
@@ -192,11 +195,11 @@ impl Drop for Shared {
         }
         self.outage.close();
         // Clients take a moment to end, and the last handle may be dropped where none must be lost.
-        let (ranges, feed) = (Arc::clone(&self.ranges), Arc::clone(&self.feed));
+        let (ranges, decided) = (Arc::clone(&self.ranges), Arc::clone(&self.decided));
         let positions = Arc::clone(&self.positions);
         let end = move || {
             ranges.close();
-            feed.close();
+            decided.feed.close();
             positions.close();
         };
         // Where no thread is to be had, they end here.
@@ -238,10 +241,8 @@ impl Log for KafkaLog {
     }
 
     async fn end(&self, topic: Topic, partition: u32) -> Result<i64, Error> {
-        self.layout().place(topic, partition)?;
         let shared = Arc::clone(&self.shared);
-        fault::blocking(move || Ok(shared.feed.watermarks(shared.names.of(topic), partition)?.1))
-            .await
+        fault::blocking(move || Ok(shared.decided.watermarks(topic, partition)?.1)).await
     }
 
     async fn committed(&self, group: &str, topic: Topic) -> Result<Vec<Option<i64>>, Error> {

@@ -6,6 +6,16 @@
 
 #[path = "kafka/cluster.rs"]
 mod cluster;
+#[path = "kafka/compaction.rs"]
+mod compaction;
+#[path = "kafka/fencing.rs"]
+mod fencing;
+#[path = "kafka/opening.rs"]
+mod opening;
+#[path = "kafka/outage.rs"]
+mod outage;
+#[path = "kafka/rebalance.rs"]
+mod rebalance;
 
 use topic::conformance::{Subject, layout, run_all};
 use topic::kafka::KafkaLog;

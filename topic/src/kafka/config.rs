@@ -120,9 +120,7 @@ pub(super) fn producer(settings: &Settings, transactional_id: &str) -> ClientCon
         .set("message.max.bytes", MESSAGE_BYTES_MAX.to_string())
         // Bounded by bytes alone.
         .set("queue.buffering.max.messages", "0")
-        .set("queue.buffering.max.kbytes", (UNACKNOWLEDGED_BYTES_MAX >> 10).to_string())
-        // What was delivered need not be told one by one: nothing is under way when all is.
-        .set("delivery.report.only.error", "true");
+        .set("queue.buffering.max.kbytes", (UNACKNOWLEDGED_BYTES_MAX >> 10).to_string());
     config
 }
 

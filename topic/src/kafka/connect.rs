@@ -183,23 +183,18 @@ fn lasting(settings: &Settings, code: Code, reason: &str) -> Option<Unusable> {
         Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism => {
             Some(Unusable::SignIn { reason: own() })
         }
-        // OpenSSL's way to say that what came back was no TLS at all.
-        Code::SSL
-            if reason.contains("wrong version number") || reason.contains("unknown protocol") =>
-        {
+        // librdkafka's guess, where a listener has nothing to say to us and closes.
+        _ if has_tls && reason.contains("PLAINTEXT broker listener") => {
             Some(Unusable::PlainListener { reason: own() })
         }
-        Code::SSL
-            if reason.contains("unexpected eof")
-                || reason.contains("connecting to a PLAINTEXT") =>
-        {
-            Some(Unusable::PlainListener { reason: own() })
-        }
-        Code::SSL => Some(Unusable::Tls { reason: own() }),
-        // librdkafka's guess, where a listener closes as soon as we speak.
         _ if !has_tls && reason.contains("connecting to a SSL listener") => {
             Some(Unusable::TlsListener { reason: own() })
         }
+        // OpenSSL's way to say that what came back was no TLS at all.
+        Code::SSL if reason.contains("wrong version number") => {
+            Some(Unusable::PlainListener { reason: own() })
+        }
+        Code::SSL => Some(Unusable::Tls { reason: own() }),
         _ => None,
     }
 }

@@ -16,6 +16,7 @@
 //!   over: the next one of its name is told by the broker only when the end is decided.
 //! - *Over* is for ever: a client that was fenced, or that has lost count, is of no more use.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,8 +26,9 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer, ProducerContext};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{Message as _, Offset, TopicPartitionList};
 
+use super::decided::Decided;
 use super::feed::{lock, number};
 use super::outage::{self, Outage};
 use super::{Names, fault, fault::Fault, seats::Seats, wire};
@@ -59,11 +61,14 @@ pub(super) struct Deliveries {
     outage: Arc<Outage>,
     /// The first message that was not delivered, and why.
     failed: Mutex<Option<KafkaError>>,
+    /// For each place that was published to, the offset of the last message there.
+    last: Mutex<BTreeMap<usize, i64>>,
 }
 
 impl Deliveries {
     pub(super) fn new(outage: &Arc<Outage>) -> Self {
-        Self { outage: Arc::clone(outage), failed: Mutex::new(None) }
+        let (failed, last) = (Mutex::new(None), Mutex::new(BTreeMap::new()));
+        Self { outage: Arc::clone(outage), failed, last }
     }
 }
 
@@ -78,11 +83,19 @@ impl ClientContext for Deliveries {
 }
 
 impl ProducerContext<NoCustomPartitioner> for Deliveries {
-    type DeliveryOpaque = ();
+    /// One more than the place, where it is the last message of its set; 0 for the others.
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            lock(&self.failed).get_or_insert_with(|| error.clone());
+    fn delivery(&self, result: &DeliveryResult<'_>, last_of: usize) {
+        match result {
+            Ok(message) => {
+                if let Some(place) = last_of.checked_sub(1) {
+                    lock(&self.last).insert(place, message.offset());
+                }
+            }
+            Err((error, _)) => {
+                lock(&self.failed).get_or_insert_with(|| error.clone());
+            }
         }
     }
 }
@@ -96,6 +109,7 @@ pub(super) struct Publisher {
     pub(super) client: BaseProducer<Deliveries>,
     /// How long the broker lets a transaction live.
     pub(super) lifetime: Duration,
+    pub(super) decided: Arc<Decided>,
     pub(super) state: State,
 }
 
@@ -174,6 +188,7 @@ impl Publisher {
             return Ok(());
         }
         *lock(&self.client.context().failed) = None;
+        lock(&self.client.context().last).clear();
         let sent = match self.client.begin_transaction() {
             Ok(()) => {
                 self.state = State::Open;
@@ -255,23 +270,22 @@ impl Publisher {
             return Ok(());
         }
         let (name, partition) = (self.names.of(set.topic), number(set.partition));
-        if self.names.layout.partitions(set.topic) <= set.partition {
-            let error = self.names.layout.place(set.topic, set.partition).err();
-            let unknown = || Error::fatal(format!("{} has no partition {partition}", set.topic));
-            return Err(Failure::Ours(error.unwrap_or_else(unknown)));
-        }
+        let place = self.names.layout.place(set.topic, set.partition).map_err(Failure::Ours)?;
         let shared = wire::shared(&set.headers);
-        for message in &set.messages {
+        let last = set.messages.len() - 1;
+        for (index, message) in set.messages.iter().enumerate() {
             let value = match &message.value {
                 None => None,
                 Some(value) => {
                     Some(wire::outgoing(&self.ids, set.topic, value, room).map_err(Failure::Ours)?)
                 }
             };
-            let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(name)
-                .partition(partition)
-                .key(message.key.as_ref())
-                .headers(wire::with_id(&shared, &message.id));
+            let last_of = if index == last { place + 1 } else { 0 };
+            let mut record: BaseRecord<'_, [u8], [u8], usize> =
+                BaseRecord::with_opaque_to(name, last_of)
+                    .partition(partition)
+                    .key(message.key.as_ref())
+                    .headers(wire::with_id(&shared, &message.id));
             record.payload = value;
             while let Err((error, back)) = self.client.send(record) {
                 if error.rdkafka_error_code() != Some(Code::QueueFull) {
@@ -369,6 +383,8 @@ impl Publisher {
 
     /// Commits the open transaction.
     fn commit(&mut self) -> Result<(), Error> {
+        // From here on it may become visible, in one partition a moment before the other.
+        self.decided.expect(&lock(&self.client.context().last));
         let until = Instant::now() + self.lifetime + COMMIT_PATIENCE;
         loop {
             let error = match self.client.commit_transaction(CALL) {

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use schemas::Topic;
 use tokio::sync::Mutex;
 
-use super::feed::{Feed, Popped, Spot};
+use super::decided::Decided;
+use super::feed::{Popped, Spot};
 use super::{Names, fault};
 use crate::registry::Ids;
 use crate::{Error, Received};
@@ -26,7 +27,7 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Ranges {
     names: Arc<Names>,
-    feed: Arc<Feed>,
+    decided: Arc<Decided>,
     /// One for each place of the layout.
     places: Vec<Mutex<Place>>,
 }
@@ -47,7 +48,7 @@ struct Place {
 }
 
 impl Ranges {
-    pub(super) fn new(names: &Arc<Names>, feed: &Arc<Feed>, ids: &Ids) -> Self {
+    pub(super) fn new(names: &Arc<Names>, ids: &Ids, decided: &Arc<Decided>) -> Self {
         let place = |(topic, partition): (Topic, u32)| {
             Mutex::new(Place {
                 spot: Arc::new(Spot::new(topic, names.shared(topic), partition, ids)),
@@ -59,14 +60,14 @@ impl Ranges {
             })
         };
         let places = names.layout.places().map(place).collect();
-        Self { names: Arc::clone(names), feed: Arc::clone(feed), places }
+        Self { names: Arc::clone(names), decided: Arc::clone(decided), places }
     }
 
     /// Lets go of everything. Blocks for a moment.
     pub(super) fn close(&self) {
         for place in &self.places {
             if let Ok(place) = place.try_lock() {
-                self.feed.end(&place.spot);
+                self.decided.feed.end(&place.spot);
             }
         }
     }
@@ -89,7 +90,7 @@ impl Ranges {
         };
         // Others that read the same partition wait: there is one reading of it.
         let mut place = place.lock().await;
-        let found = place.read(&self.feed, offsets, bytes_max).await;
+        let found = place.read(&self.decided, offsets, bytes_max).await;
         place.used = Instant::now();
         drop(place);
         self.forget().await;
@@ -112,9 +113,9 @@ impl Ranges {
         if forgotten.is_empty() {
             return;
         }
-        let feed = Arc::clone(&self.feed);
+        let decided = Arc::clone(&self.decided);
         let _ = fault::blocking(move || {
-            forgotten.iter().for_each(|spot| feed.stop(spot));
+            forgotten.iter().for_each(|spot| decided.feed.stop(spot));
             Ok(())
         })
         .await;
@@ -124,13 +125,13 @@ impl Ranges {
 impl Place {
     async fn read(
         &mut self,
-        feed: &Arc<Feed>,
+        decided: &Arc<Decided>,
         offsets: Range<i64>,
         bytes_max: usize,
     ) -> Result<Vec<Received>, Error> {
         if self.next != Some(offsets.start) {
             self.forget();
-            let (first, end) = self.watermarks(feed).await?;
+            let (first, end) = self.watermarks(decided).await?;
             let (topic, partition, offset) = (self.spot.topic, self.spot.partition, offsets.start);
             if offset < first || end < offset {
                 return Err(Error::Outside { topic, partition, offset, first, end });
@@ -139,22 +140,22 @@ impl Place {
             if offset == end || offsets.end <= offset {
                 return Ok(Vec::new());
             }
-            self.start(feed, offset).await?;
+            self.start(decided, offset).await?;
         } else if offsets.end <= self.empty_until {
             return Ok(Vec::new());
         } else if self.spot.next().is_none() && self.ahead.is_none() {
             // The end was reached then; there may be more by now.
-            let (_, end) = self.watermarks(feed).await?;
+            let (_, end) = self.watermarks(decided).await?;
             if end <= self.empty_until {
                 return Ok(Vec::new());
             }
             self.end = end;
-            self.start(feed, offsets.start).await?;
+            self.start(decided, offsets.start).await?;
         }
-        let result = self.collect(feed, &offsets, bytes_max).await;
+        let result = self.collect(decided, &offsets, bytes_max).await;
         if result.is_err() {
             self.forget();
-            self.stop(feed).await?;
+            self.stop(decided).await?;
         }
         result
     }
@@ -162,7 +163,7 @@ impl Place {
     /// Takes what is fetched until the range, the bytes or the partition end.
     async fn collect(
         &mut self,
-        feed: &Arc<Feed>,
+        decided: &Arc<Decided>,
         offsets: &Range<i64>,
         bytes_max: usize,
     ) -> Result<Vec<Received>, Error> {
@@ -186,11 +187,11 @@ impl Place {
                     }
                     Popped::End | Popped::Stopped => {
                         // At least as far as was known when the reading was started.
-                        self.stop(feed).await?;
+                        self.stop(decided).await?;
                         self.empty_until = self.end;
                         return Ok(self.hand_out(found, offsets.start));
                     }
-                    Popped::Outside => return Err(self.outside(feed, offsets.start).await),
+                    Popped::Outside => return Err(self.outside(decided, offsets.start).await),
                 },
             };
             until = Instant::now() + PATIENCE;
@@ -223,29 +224,29 @@ impl Place {
         self.next = None;
     }
 
-    async fn watermarks(&self, feed: &Arc<Feed>) -> Result<(i64, i64), Error> {
-        let (feed, spot) = (Arc::clone(feed), Arc::clone(&self.spot));
-        fault::blocking(move || feed.watermarks(spot.name(), spot.partition)).await
+    async fn watermarks(&self, decided: &Arc<Decided>) -> Result<(i64, i64), Error> {
+        let (decided, spot) = (Arc::clone(decided), Arc::clone(&self.spot));
+        fault::blocking(move || decided.watermarks(spot.topic, spot.partition)).await
     }
 
-    async fn start(&self, feed: &Arc<Feed>, offset: i64) -> Result<(), Error> {
-        let (feed, spot) = (Arc::clone(feed), Arc::clone(&self.spot));
-        fault::blocking(move || feed.start(&spot, offset)).await
+    async fn start(&self, decided: &Arc<Decided>, offset: i64) -> Result<(), Error> {
+        let (decided, spot) = (Arc::clone(decided), Arc::clone(&self.spot));
+        fault::blocking(move || decided.feed.start(&spot, offset)).await
     }
 
-    async fn stop(&self, feed: &Arc<Feed>) -> Result<(), Error> {
-        let (feed, spot) = (Arc::clone(feed), Arc::clone(&self.spot));
+    async fn stop(&self, decided: &Arc<Decided>) -> Result<(), Error> {
+        let (decided, spot) = (Arc::clone(decided), Arc::clone(&self.spot));
         fault::blocking(move || {
-            feed.stop(&spot);
+            decided.feed.stop(&spot);
             Ok(())
         })
         .await
     }
 
     /// The error of a position that the broker doesn't know.
-    async fn outside(&self, feed: &Arc<Feed>, offset: i64) -> Error {
+    async fn outside(&self, decided: &Arc<Decided>, offset: i64) -> Error {
         let (topic, partition) = (self.spot.topic, self.spot.partition);
-        match self.watermarks(feed).await {
+        match self.watermarks(decided).await {
             Ok((first, end)) => Error::Outside { topic, partition, offset, first, end },
             Err(error) => error,
         }

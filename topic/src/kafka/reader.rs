@@ -53,11 +53,11 @@ impl Reader {
     /// The error of a position that the broker doesn't know.
     async fn outside(&mut self) -> Error {
         let (feed, spot) = (Arc::clone(&self.feed), Arc::clone(&self.spot));
+        let shared = Arc::clone(&self.shared);
         let offset = self.spot.next().or(self.begin).unwrap_or(0);
         let found = fault::blocking(move || {
-            let found = feed.watermarks(spot.name(), spot.partition);
             feed.stop(&spot);
-            found
+            shared.decided.watermarks(spot.topic, spot.partition)
         });
         let (topic, partition) = (self.spot.topic, self.spot.partition);
         match found.await {
@@ -73,7 +73,7 @@ fn position(shared: &Shared, group: &str, spot: &Spot) -> Result<i64, Error> {
     let committed = shared.positions.committed(group, spot.name(), only)?;
     match committed.into_iter().next().flatten() {
         Some(offset) => Ok(offset),
-        None => Ok(shared.feed.watermarks(spot.name(), spot.partition)?.0),
+        None => Ok(shared.decided.feed.watermarks(spot.name(), spot.partition)?.0),
     }
 }
 
@@ -101,9 +101,10 @@ impl crate::PartitionReader for Reader {
 
     async fn seek(&mut self, offset: i64) -> Result<(), Error> {
         let (feed, spot) = (Arc::clone(&self.feed), Arc::clone(&self.spot));
+        let shared = Arc::clone(&self.shared);
         fault::blocking(move || {
-            let (first, end) = feed.watermarks(spot.name(), spot.partition)?;
             let (topic, partition) = (spot.topic, spot.partition);
+            let (first, end) = shared.decided.watermarks(topic, partition)?;
             if offset < first || end < offset {
                 return Err(Error::Outside { topic, partition, offset, first, end });
             }

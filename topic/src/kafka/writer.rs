@@ -110,6 +110,7 @@ fn publisher(shared: &Arc<Shared>, name: &str) -> Result<Publisher, Error> {
         seats: Arc::clone(&shared.seats),
         client,
         lifetime: settings.transaction_timeout,
+        decided: Arc::clone(&shared.decided),
         state: State::Ready,
     })
 }
