@@ -112,13 +112,16 @@ pub(crate) enum ConfigCommand {
 /// Where the configuration is.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct ConfigFlags {
-    /// The configuration file [default: the one that the data directory keeps]
+    /// The configuration file [default: BATCHLESS_CONFIG, or the one that the data directory keeps]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// The data directory [default: data]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 }
+
+/// The variable that names the configuration file.
+const CONFIG: &str = "BATCHLESS_CONFIG";
 
 impl ConfigFlags {
     /// What was said: by the file, by the environment over it, and by `flags` over both.
@@ -142,7 +145,8 @@ impl ConfigFlags {
         Ok(said)
     }
 
-    /// The file to read: the one that was named, or what the data directory keeps, if it is there.
+    /// The file to read: the one that was named, by the flag or, where no directory was, by the
+    /// environment; else what the data directory keeps, if it is there.
     fn file(
         &self,
         environment: impl Iterator<Item = (String, String)>,
@@ -153,6 +157,11 @@ impl ConfigFlags {
         let data = match &self.data {
             Some(data) => data.clone(),
             None => {
+                let environment: Vec<(String, String)> = environment.collect();
+                if let Some((_, file)) = environment.iter().find(|(name, _)| name == CONFIG) {
+                    return Ok(Some(PathBuf::from(file)));
+                }
+                let environment = environment.into_iter();
                 let mut said = Said::default();
                 said.take_environment(environment.filter(|(name, _)| name == "BATCHLESS_DATA"))?;
                 PathBuf::from(

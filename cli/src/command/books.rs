@@ -26,8 +26,8 @@ use crate::output::Output;
 /// Global, so that they hold before and behind `show` alike: there is one place where they are.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct BooksFlags {
-    /// The configuration file, where log or store is a server [default: the one that the data
-    /// directory keeps]
+    /// The configuration file, where log or store is a server [default: BATCHLESS_CONFIG, or the
+    /// one that the data directory keeps]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// The data directory [default: data]

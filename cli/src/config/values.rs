@@ -153,8 +153,9 @@ impl Said {
     ) -> anyhow::Result<()> {
         for (variable, text) in variables {
             let Some(wanted) = variable.strip_prefix("BATCHLESS_") else { continue };
-            // Where tests and scripts find what they need; no keys of the configuration.
-            if wanted == "PYTHON" || wanted == "ENGINES" || wanted.starts_with("TEST_") {
+            // The configuration file itself, and where tests and scripts find what they need.
+            let is_no_key = ["CONFIG", "PYTHON", "ENGINES", "PGDATA"].contains(&wanted);
+            if is_no_key || wanted.starts_with("TEST_") {
                 continue;
             }
             let origin = Origin::Environment(variable.clone());

@@ -55,6 +55,10 @@ pub(crate) fn settings(config: &Config, kafka: &KafkaConfig) -> anyhow::Result<S
 /// Why Kafka can't be used: the setting at fault, what was found, and what to do.
 pub(crate) fn sentence(unusable: Unusable) -> anyhow::Error {
     let (setting, remedy) = match &unusable {
+        // librdkafka's guess where a listener ends the handshake without a word.
+        Unusable::Unreachable { reason, .. } if reason.contains("PLAINTEXT") => {
+            ("topics.tls", "set topics.tls = false, or give the port where it speaks TLS")
+        }
         Unusable::Unreachable { .. } => ("topics.location", "start Kafka, or say where it listens"),
         Unusable::SignIn { .. } => (
             "topics.password",
@@ -79,7 +83,7 @@ pub(crate) fn sentence(unusable: Unusable) -> anyhow::Error {
         Unusable::Partitions { .. } => (
             "topics.prefix",
             "numbers of partitions are fixed with the ledger (ledger.shards, \
-             ledger.file_partitions); give the ledger's own, or another topics.prefix for a new one",
+             ledger.file_partitions); give the ledger's own, or another prefix for a new one",
         ),
         Unusable::Kept { .. } => {
             ("topics.prefix", "set it so with Kafka's own kafka-configs, or events get lost")
