@@ -1,5 +1,6 @@
 //! What becomes of a shard's owner when something fails.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -128,38 +129,87 @@ impl From<topic::Error> for End {
 /// The first wait after a failure, and the longest. Short enough to go unnoticed where a lock was
 /// held for a moment, long enough not to press on a store that is starting.
 const DELAY_MIN: Duration = Duration::from_millis(50);
-const DELAY_MAX: Duration = Duration::from_secs(5);
+pub(crate) const DELAY_MAX: Duration = Duration::from_secs(5);
+
+/// What a wait is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    /// The store is away, for every shard alike.
+    Store,
+    /// The log is.
+    Log,
+    /// This shard alone waits: somebody else had it.
+    Shard,
+}
+
+impl Of {
+    fn error(error: &Error) -> Self {
+        match error {
+            Error::Store(store::Error::Retry { .. } | store::Error::Ambiguous { .. }) => {
+                Self::Store
+            }
+            Error::Log(topic::Error::Retry { .. } | topic::Error::Indefinite { .. }) => Self::Log,
+            _ => Self::Shard,
+        }
+    }
+}
+
+/// How many shards wait for the store and for the log: an outage is told once, when the first
+/// begins to wait, and its end once, when nobody waits any more.
+#[derive(Debug, Default)]
+pub(crate) struct Outages {
+    store: AtomicUsize,
+    log: AtomicUsize,
+}
+
+impl Outages {
+    fn waiting(&self, of: Of) -> Option<&AtomicUsize> {
+        match of {
+            Of::Store => Some(&self.store),
+            Of::Log => Some(&self.log),
+            Of::Shard => None,
+        }
+    }
+
+    /// Notes that one more waits; true where it is the first.
+    fn enter(&self, of: Of) -> bool {
+        self.waiting(of).is_none_or(|waiting| waiting.fetch_add(1, Ordering::Relaxed) == 0)
+    }
+
+    /// Notes that one fewer waits; true where it was the last.
+    fn leave(&self, of: Of) -> bool {
+        self.waiting(of).is_none_or(|waiting| waiting.fetch_sub(1, Ordering::Relaxed) == 1)
+    }
+}
 
 /// Waits between tries, longer each time; tells of an outage once, and when it is over.
 #[derive(Debug)]
 pub(crate) struct Backoff<'a> {
     cancel: &'a CancellationToken,
+    outages: &'a Outages,
     shard: u32,
     delay: Duration,
     /// How long an outage may last; none is for ever.
     patience: Option<Duration>,
-    /// Since when nothing succeeds.
-    out_since: Option<Instant>,
+    /// Since when nothing succeeds, and what is waited for.
+    out: Option<(Instant, Of)>,
 }
 
 impl<'a> Backoff<'a> {
     pub(crate) fn new(
         cancel: &'a CancellationToken,
+        outages: &'a Outages,
         shard: u32,
         patience: Option<Duration>,
     ) -> Self {
-        Self { cancel, shard, delay: DELAY_MIN, patience, out_since: None }
+        Self { cancel, outages, shard, delay: DELAY_MIN, patience, out: None }
     }
 
     /// Waits before the next try; stops where patience is at an end.
     pub(crate) async fn wait(&mut self, error: Error) -> Result<(), End> {
-        let since = match self.out_since {
-            Some(since) => since,
-            None => {
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(shard = self.shard, error, "waiting to try again");
-                *self.out_since.insert(Instant::now())
-            }
+        let since = match self.out {
+            Some((since, _)) => since,
+            None => self.begin(&error),
         };
         if self.patience.is_some_and(|patience| patience < since.elapsed()) {
             return Err(End::Stop(error));
@@ -173,12 +223,36 @@ impl<'a> Backoff<'a> {
         }
     }
 
+    fn begin(&mut self, error: &Error) -> Instant {
+        let of = Of::error(error);
+        let since = Instant::now();
+        self.out = Some((since, of));
+        let (shard, is_first) = (self.shard, self.outages.enter(of));
+        let error: &dyn std::error::Error = error;
+        if is_first {
+            tracing::warn!(shard, error, "waiting to try again");
+        } else {
+            tracing::debug!(shard, error, "waiting to try again");
+        }
+        since
+    }
+
     /// Notes that a try succeeded.
     pub(crate) fn is_over(&mut self) {
-        if self.out_since.take().is_some() {
-            tracing::info!(shard = self.shard, "going on");
-        }
+        self.goes_on();
         self.delay = DELAY_MIN;
+    }
+
+    /// The same, but waits go on growing where it fails again: it got somewhere, and may not get
+    /// far.
+    pub(crate) fn goes_on(&mut self) {
+        let Some((_, of)) = self.out.take() else { return };
+        let shard = self.shard;
+        if self.outages.leave(of) {
+            tracing::info!(shard, "going on");
+        } else {
+            tracing::debug!(shard, "going on");
+        }
     }
 
     /// After a try: what it gave; or none, after a wait, where it is to be tried again.
@@ -196,6 +270,15 @@ impl<'a> Backoff<'a> {
                 self.is_over();
                 Ok(Some(done))
             }
+        }
+    }
+}
+
+impl Drop for Backoff<'_> {
+    fn drop(&mut self) {
+        // Who ends while it waits no longer does, and did not see the outage's end.
+        if let Some((_, of)) = self.out {
+            self.outages.leave(of);
         }
     }
 }

@@ -16,7 +16,7 @@ use schemas::{Timestamp, Topic};
 use tokio_util::sync::CancellationToken;
 use topic::{Batch, Consumed, Log, Membership, Message, MessageSet, Writer, cloud_events};
 
-use crate::fate::{Backoff, End, Error};
+use crate::fate::{Backoff, End, Error, Outages};
 use crate::round::{Address, Round};
 use crate::store::{self, OutcomeRow, ShardRow, Store, View};
 
@@ -38,6 +38,7 @@ pub(crate) struct Setup<'a, L> {
     pub(crate) source: &'a str,
     pub(crate) clock: &'a Clock,
     pub(crate) cancel: &'a CancellationToken,
+    pub(crate) outages: &'a Outages,
     /// How long an outage may last; none is for ever.
     pub(crate) patience: Option<Duration>,
 }
@@ -135,7 +136,7 @@ impl<'a, L: Log> Outbox<'a, L> {
 
 impl<'a, L: Log> Setup<'a, L> {
     pub(crate) fn backoff(&self) -> Backoff<'a> {
-        Backoff::new(self.cancel, self.shard, self.patience)
+        Backoff::new(self.cancel, self.outages, self.shard, self.patience)
     }
 
     /// Opens the shard's writer: who had it before is fenced.

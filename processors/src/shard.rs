@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use schemas::Topic;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use topic::{Assignment, Log, Membership, PartitionReader, ReaderOf, own_partitions};
 
 use crate::apply::{Settings, Shard};
-use crate::fate::{Backoff, End, Error};
+use crate::fate::{Backoff, DELAY_MAX, End, Error, Outages};
 use crate::outbox::{Clock, Outbox, Setup};
 use crate::rebuild;
 use crate::round::Round;
@@ -144,10 +145,12 @@ pub async fn run<L: Log, S: Store>(
     cancel: CancellationToken,
 ) -> Result<Vec<Stopped>, topic::Error> {
     let config = Arc::new(config);
+    let outages = Arc::new(Outages::default());
     let stopped = std::sync::Mutex::new(Vec::new());
     let lock = || stopped.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let own = |assignment: Assignment<ReaderOf<L>>, cancel| {
-        own(log.clone(), store.clone(), Arc::clone(&config), assignment, cancel)
+        let (config, outages) = (Arc::clone(&config), Arc::clone(&outages));
+        own(log.clone(), store.clone(), config, outages, assignment, cancel)
     };
     let stop = |shard, error: Error| {
         let cause: &dyn std::error::Error = &error;
@@ -167,21 +170,29 @@ async fn own<L: Log, S: Store>(
     log: L,
     store: S,
     config: Arc<Config>,
+    outages: Arc<Outages>,
     assignment: Assignment<ReaderOf<L>>,
     cancel: CancellationToken,
 ) -> Result<(), Error> {
     let Assignment { partition, membership, mut messages } = assignment;
-    let mut backoff = Backoff::new(&cancel, partition, config.patience);
+    let mut backoff = Backoff::new(&cancel, &outages, partition, config.patience);
     loop {
         let owner = Owner {
             log: &log,
             store: &store,
             config: &config,
             cancel: &cancel,
+            outages: &outages,
             shard: partition,
             membership: &membership,
         };
-        match owner.work(&mut messages).await {
+        let since = Instant::now();
+        let worked = owner.work(&mut messages, &mut backoff).await;
+        if DELAY_MAX < since.elapsed() {
+            // Work that lasted has nothing to do with what failed before it.
+            backoff.is_over();
+        }
+        match worked {
             Ok(()) | Err(End::Cancelled) => return Ok(()),
             Err(End::Stop(error)) => return Err(error),
             Err(End::Fenced(error) | End::Retry(error)) => match backoff.wait(error).await {
@@ -198,12 +209,14 @@ struct Owner<'a, L, S> {
     store: &'a S,
     config: &'a Config,
     cancel: &'a CancellationToken,
+    outages: &'a Outages,
     shard: u32,
     membership: &'a Membership,
 }
 
 impl<L: Log, S: Store> Owner<'_, L, S> {
-    async fn work(&self, messages: &mut ReaderOf<L>) -> Result<(), End> {
+    /// `before` waited for this: the shard is there again once it is taken.
+    async fn work(&self, messages: &mut ReaderOf<L>, before: &mut Backoff<'_>) -> Result<(), End> {
         let mut backoff = self.backoff();
         let row = loop {
             if let Some(row) = backoff.after(self.store.acquire(self.shard).await).await? {
@@ -217,6 +230,7 @@ impl<L: Log, S: Store> Owner<'_, L, S> {
             source: &self.config.source,
             clock: &self.config.clock,
             cancel: self.cancel,
+            outages: self.outages,
             patience: self.config.patience,
         };
         let mut outbox = Outbox::open(&setup).await?;
@@ -227,6 +241,7 @@ impl<L: Log, S: Store> Owner<'_, L, S> {
         origin::check(&setup, self.store, row).await?;
         outbox.catch_up(self.store, row, published).await?;
         while backoff.after(messages.seek(row.next_offset).await).await?.is_none() {}
+        before.goes_on();
         self.step(Step::Acquired);
 
         let (committed, rounds) = mpsc::channel(ROUNDS_WAITING_MAX);
@@ -276,7 +291,7 @@ impl<L: Log, S: Store> Owner<'_, L, S> {
     }
 
     fn backoff(&self) -> Backoff<'_> {
-        Backoff::new(self.cancel, self.shard, self.config.patience)
+        Backoff::new(self.cancel, self.outages, self.shard, self.config.patience)
     }
 
     fn step(&self, step: Step) {

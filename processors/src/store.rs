@@ -347,6 +347,9 @@ pub struct Probe {
     /// Called with the shard between the swap of its row and the commit, inside the transaction:
     /// it may end the process, and may not use the store.
     pub on_swapped: Option<OnSwapped>,
+    /// The same, once all rows are written and nothing is left but the commit. Told only by a store
+    /// whose commit may be lost on its way.
+    pub on_written: Option<OnSwapped>,
     /// Leaves out the comparison of the swap: a control that the tests must find.
     pub is_swap_blind: bool,
 }
@@ -359,6 +362,12 @@ impl Probe {
     pub(crate) fn swapped(&self, shard: u32) {
         if let Some(on_swapped) = &self.on_swapped {
             on_swapped(shard);
+        }
+    }
+
+    pub(crate) fn written(&self, shard: u32) {
+        if let Some(on_written) = &self.on_written {
+            on_written(shard);
         }
     }
 }

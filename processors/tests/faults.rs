@@ -2,8 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can not go on says so")]
 
+#[path = "faults/cuts.rs"]
+mod cuts;
 #[path = "faults/house.rs"]
 mod house;
+#[path = "faults/kills.rs"]
+mod kills;
+#[path = "faults/oracle.rs"]
+mod oracle;
+#[path = "postgres/own.rs"]
+mod own;
+#[path = "faults/proxy.rs"]
+mod proxy;
+#[path = "postgres/server.rs"]
+mod server;
 #[path = "faults/stream.rs"]
 mod stream;
 
@@ -14,6 +26,9 @@ use processors::Error;
 use processors::store::conformance::ledger;
 use processors::store::memory::MemoryStore;
 use processors::store::{Error as StoreError, Store, View};
+use processors::verify::{self, Known};
+use schemas::Topic;
+use topic::Log;
 
 use house::{Call, FaultyLog, FaultyStore, How, Plan, Running, SHARDS};
 use stream::{Stream, ops};
@@ -130,4 +145,28 @@ async fn owners_that_know_nothing_of_each_other_double_nothing() {
         let rows = view.shards().await.unwrap();
         assert!(rows[usize::try_from(shard).unwrap()].epoch > 4, "taken from each other");
     }
+}
+
+/// What owners left on logs with holes is verified there, event by event.
+#[tokio::test(start_paused = true)]
+async fn what_was_done_on_a_log_with_holes_is_verified() {
+    let mut stream = Stream::new().await;
+    let log = FaultyLog::new(&stream.log, Plan::none());
+    let store = empty_store(Plan::none()).await;
+    let mut running = Running::start(&log, &store);
+    for some in ops(13, 240).chunks(40) {
+        stream.say_all(some).await;
+        running.until_answered(&mut stream).await;
+    }
+    assert!(running.end().await.is_empty());
+    let end = stream.log.end(Topic::Records, 0).await.unwrap();
+    assert!(i64::try_from(stream.events(0)).unwrap() < end, "there are holes");
+
+    // As if the files' rows had been read before anything was said: none is known.
+    let (files, refused) = Default::default();
+    let known = Known { files: &files, refused: &refused, ends: &[0, 0] };
+    let mut view = store.inner.view().await.unwrap();
+    let checks = verify::ledger(&stream.log, &mut view, known).await.unwrap();
+    let failed: Vec<_> = checks.iter().filter(|check| !check.ok).collect();
+    assert!(failed.is_empty() && 8 < checks.len(), "{failed:#?}");
 }

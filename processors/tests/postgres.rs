@@ -4,10 +4,14 @@
 
 #[path = "postgres/codes.rs"]
 mod codes;
+#[path = "postgres/encrypted.rs"]
+mod encrypted;
 #[path = "postgres/equal.rs"]
 mod equal;
 #[path = "postgres/opening.rs"]
 mod opening;
+#[path = "postgres/own.rs"]
+mod own;
 #[path = "postgres/server.rs"]
 mod server;
 

@@ -188,10 +188,10 @@ async fn the_probe_is_told_of_a_swap_and_a_blind_one_fences_nobody() {
         assert_eq!(shard, 0);
         tell.fetch_add(1, Ordering::Relaxed);
     });
-    let watching = || Probe { on_swapped: Some(Arc::clone(&on_swapped)), is_swap_blind: false };
+    let watching = || Probe { on_swapped: Some(Arc::clone(&on_swapped)), ..Probe::default() };
     is_told(&sqlite("1.db", watching()), &told).await;
     is_told(&MemoryStore::probed(watching()), &told).await;
-    let blind = || Probe { on_swapped: None, is_swap_blind: true };
+    let blind = || Probe { is_swap_blind: true, ..Probe::default() };
     is_not_fenced(&sqlite("2.db", blind())).await;
     is_not_fenced(&MemoryStore::probed(blind())).await;
 }

@@ -1,5 +1,6 @@
 //! A log and a store that fail once, and the owners of shards between them.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -168,17 +169,46 @@ impl Writer for FaultyWriter {
     }
 }
 
+/// What a store answered commits with, other than that they are done.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// Commits of which it was not known whether they happened.
+    pub(crate) ambiguous: usize,
+    /// Those of them of which the same commit, repeated, told it.
+    pub(crate) resolved: usize,
+    open: BTreeSet<(u32, i64)>,
+    /// Told of each commit that failed, and of which shard it was.
+    pub(crate) on_failure: Option<mpsc::UnboundedSender<u32>>,
+}
+
+impl Seen {
+    fn note(&mut self, commit: &Commit, result: &Result<(), StoreError>) {
+        let at = (commit.from.shard, commit.from.next_number);
+        match result {
+            Err(StoreError::Ambiguous { .. }) => {
+                self.ambiguous += usize::from(self.open.insert(at));
+            }
+            Err(StoreError::Retry { .. }) => (),
+            Ok(()) | Err(_) => self.resolved += usize::from(self.open.remove(&at)),
+        }
+        if let (Err(_), Some(told)) = (result, &self.on_failure) {
+            let _ = told.send(commit.from.shard);
+        }
+    }
+}
+
 /// A store that fails once, and remembers what was committed.
 #[derive(Clone)]
 pub(crate) struct FaultyStore<S> {
     pub(crate) inner: S,
     pub(crate) plan: Plan,
     pub(crate) commits: Arc<Mutex<Vec<Arc<Commit>>>>,
+    pub(crate) seen: Arc<Mutex<Seen>>,
 }
 
 impl<S: Store> FaultyStore<S> {
     pub(crate) fn new(inner: S, plan: Plan) -> Self {
-        Self { inner, plan, commits: Arc::default() }
+        Self { inner, plan, commits: Arc::default(), seen: Arc::default() }
     }
 
     fn check(&self, call: Call) -> Result<(), StoreError> {
@@ -248,6 +278,7 @@ impl<S: Store> Store for FaultyStore<S> {
             None => {
                 let result = self.inner.commit(Arc::clone(&commit)).await;
                 done(&result);
+                self.seen.lock().unwrap().note(&commit, &result);
                 result
             }
             Some(How::Retry) => Err(StoreError::Retry { what, source }),

@@ -89,7 +89,7 @@ async fn the_probe_is_told_of_a_swap_and_a_blind_one_fences_nobody() {
         assert_eq!(shard, 0);
         tell.fetch_add(1, Ordering::Relaxed);
     });
-    let probe = Probe { on_swapped: Some(on_swapped), is_swap_blind: false };
+    let probe = Probe { on_swapped: Some(on_swapped), ..Probe::default() };
     let store = PostgresStore::open_probed(schema.settings.clone(), probe).await.unwrap();
     store.open_ledger(&ledger(2)).await.unwrap();
     let mut old = Driver::new(&store, 0, 2).await.unwrap();
@@ -103,7 +103,7 @@ async fn the_probe_is_told_of_a_swap_and_a_blind_one_fences_nobody() {
     assert_eq!(told.load(Ordering::Relaxed), 1);
 
     let schema = Schema::new();
-    let blind = Probe { on_swapped: None, is_swap_blind: true };
+    let blind = Probe { is_swap_blind: true, ..Probe::default() };
     let store = PostgresStore::open_probed(schema.settings.clone(), blind).await.unwrap();
     store.open_ledger(&ledger(2)).await.unwrap();
     let mut old = Driver::new(&store, 0, 2).await.unwrap();

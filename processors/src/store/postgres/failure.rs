@@ -97,8 +97,8 @@ fn of_code(settings: &Settings, at: &str, code: &SqlState) -> Option<(String, bo
         "28P01" => (format!("{server} refuses the password of user `{user}`; correct it"), false),
         "28000" => (
             format!(
-                "{server} lets user `{user}` into database `{database}` not from here, or not so \
-                 (in clear or encrypted); correct the user, or the server's pg_hba.conf"
+                "{server} does not let user `{user}` into database `{database}` from here, or not \
+                 in this way (in clear or encrypted); correct the user, or the server's pg_hba.conf"
             ),
             false,
         ),

@@ -151,6 +151,7 @@ pub(super) async fn commit(
     let written = write(session, commit, probe).await;
     let error = match written {
         Ok(Written::All) => {
+            probe.written(from.shard);
             let committed = session.batch("COMMIT").await;
             return committed.map_err(|failure| failed_in_commit(settings, from.shard, failure));
         }
