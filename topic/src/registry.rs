@@ -4,10 +4,10 @@
 //! bears the registry's. [`Ids`] knows both ways, for every topic, from the moment it is made: no
 //! message ever waits for a call, so a registry that is away later on stops nothing.
 //!
-//! A subject is a topic and a record's name (TopicRecordNameStrategy), since several events share a
-//! topic: `batchless.records-batchless.ClearingRecord`. Its compatibility is FULL_TRANSITIVE, set by
-//! us, because the defaults of servers differ. Nothing is written that is there already: once the
-//! schemas are registered, a user who may only read is enough.
+//! A subject is a topic and a record's name (TopicRecordNameStrategy), since several events share
+//! a topic: `batchless.records-batchless.ClearingRecord`. Its compatibility is FULL_TRANSITIVE, set
+//! by us, because the defaults of servers differ. Nothing is written that is there already: once
+//! the schemas are registered, a user who may only read is enough.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -27,8 +27,8 @@ use client::Client;
 /// Where the registry is, and who we are to it.
 #[derive(Clone)]
 pub struct Settings {
-    /// Its address up to where Confluent's paths (`/subjects`, `/schemas`, `/config`) begin: http or
-    /// https, without a user in it.
+    /// Its address up to where Confluent's paths (`/subjects`, `/schemas`, `/config`) begin: http
+    /// or https, without a user in it.
     pub url: String,
     /// Who asks, where it wants to know (HTTP basic authentication).
     pub user: Option<String>,
