@@ -5,7 +5,7 @@ use crate::sender::{Clearing, Page, Sent};
 use crate::site::Site;
 
 /// Files of both formats on every page, framing and container.
-fn every_kind(seed: u64) -> Vec<Sent> {
+pub(crate) fn every_kind(seed: u64) -> Vec<Sent> {
     let card_file = |name: &str, number: u64, page: Page, blocked: bool| {
         let drawn = Clearing::drawn(seed * 10 + number, 150);
         let feed = if page == Page::Ascii { "cards" } else { "cards-ebcdic" };

@@ -27,3 +27,4 @@ mod private;
 mod trouble;
 mod memory;
 mod crash;
+mod engines;

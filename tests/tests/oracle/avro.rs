@@ -68,6 +68,16 @@ pub(crate) fn event_type(bytes: &[u8]) -> &'static str {
     EVENTS.iter().find(|(known, _, _)| Some(*known) == id).map(|(_, name, _)| *name).unwrap()
 }
 
+/// The id in the framing of events of this type.
+///
+/// # Panics
+///
+/// Where there is no such type.
+pub(crate) fn id(name: &str) -> u32 {
+    let known = EVENTS.iter().find(|(_, known, _)| *known == name);
+    known.unwrap_or_else(|| panic!("no event is called {name}")).0
+}
+
 /// Reads those fields of an event that are in `wanted`; all of them where that is empty.
 pub(crate) fn read(bytes: &[u8], wanted: &[&str]) -> Datum {
     let name = event_type(bytes);

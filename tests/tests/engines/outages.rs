@@ -1,0 +1,146 @@
+//! Each engine away for half a minute while `run` works on it: it waits, says so once when it begins
+//! and once when it is over, and goes on.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::Shared;
+use super::cluster::{Cluster, Member, Plan};
+use super::evidence::judge;
+use super::own::{Kind, Own, Proxy, free_port};
+use super::patiently;
+use crate::sender::Sent;
+
+/// How long each is away. No test waits for anything by it: it is what is tested.
+const AWAY: Duration = Duration::from_secs(30);
+
+/// How many records a file has.
+const RECORDS: u64 = 40_000;
+
+/// Memory may be so many percent of what it was before.
+const MEMORY_PERCENT_MAX: u64 = 110;
+
+/// The engines, each of the test's own.
+struct Engines {
+    kafka: Own,
+    postgres: Own,
+    s3: Own,
+    /// Before the registry that all share: one that is stopped forgets its schemas.
+    registry: Proxy,
+}
+
+impl Engines {
+    fn start() -> (Self, Shared) {
+        let shared = Shared::engines();
+        let (kafka, postgres) = (Own::start(Kind::Kafka, &[]), Own::start(Kind::Postgres, &[]));
+        let s3 = Own::start(Kind::S3, &[]);
+        let url = shared.registry.strip_prefix("http://").unwrap();
+        let (place, path) = url.split_once('/').unwrap();
+        let port = place.rsplit(':').next().unwrap().parse().unwrap();
+        let registry = Proxy::before(free_port(), port);
+        let at = Shared {
+            kafka: kafka.address.clone(),
+            postgres: postgres.address.clone(),
+            s3: s3.address.clone(),
+            registry: format!("http://127.0.0.1:{}/{path}", registry.port),
+        };
+        (Self { kafka, postgres, s3, registry }, at)
+    }
+
+    fn take_away(&self, engine: Kind) {
+        match engine {
+            Kind::Kafka => self.kafka.kill9(),
+            Kind::Postgres => self.postgres.kill9(),
+            Kind::S3 => self.s3.kill9(),
+            Kind::Registry => self.registry.cut(),
+        }
+    }
+
+    fn give_back(&self, engine: Kind) {
+        match engine {
+            Kind::Kafka => self.kafka.up(),
+            Kind::Postgres => self.postgres.up(),
+            Kind::S3 => self.s3.up(),
+            Kind::Registry => self.registry.heal(),
+        }
+    }
+}
+
+#[test]
+fn each_engine_may_be_away_for_a_while() {
+    let _alone = super::alone();
+    let (engines, at) = Engines::start();
+    let cluster = Cluster::new(Plan { engines: at, is_on_s3: true, ..Plan::shared() });
+    cluster.is_not_scanned();
+    let observer = cluster.observer();
+    let mut run = cluster.start("run");
+    run.wait_until_started();
+    let mut files = Vec::new();
+    let mut drop_another = || {
+        let number = files.len() as u64;
+        let sent = Sent::nacha(&format!("payments-{number}.ach"), 4_000 + number, RECORDS);
+        cluster.drop_in(&sent);
+        files.push(sent);
+        files.len() as u64
+    };
+    // So that it has had all the memory that it takes.
+    for _ in 0..3 {
+        let count = drop_another();
+        wait_until_applied(&cluster, count * RECORDS, &mut run);
+    }
+    let (memory_before, _) = run.memory_kib();
+    for engine in [Kind::Kafka, Kind::Registry, Kind::S3, Kind::Postgres] {
+        let begins = run.said().len();
+        // In the middle of a file.
+        let count = drop_another();
+        let before = (count - 1) * RECORDS;
+        wait_until_applied(&cluster, before + RECORDS / 10, &mut run);
+        engines.take_away(engine);
+        if engine == Kind::Registry {
+            // What is known of it is known.
+            drop_another();
+        }
+        sleep(AWAY);
+        let meanwhile = run.said()[begins..].to_owned();
+        if engine == Kind::Registry {
+            wait_until_applied(&cluster, before + 2 * RECORDS, &mut run);
+        }
+        engines.give_back(engine);
+        let count = drop_another();
+        wait_until_applied(&cluster, count * RECORDS, &mut run);
+        let after = run.said()[begins + meanwhile.len()..].to_owned();
+        let told = told_once(engine, &meanwhile, &after);
+        let (peak, now) = run.memory_kib();
+        println!(
+            "outage: {engine:?} away for {} s; {told}; memory before {memory_before} KiB, at most \
+             {peak} KiB, now {now} KiB",
+            AWAY.as_secs()
+        );
+        assert!(peak * 100 <= memory_before * MEMORY_PERCENT_MAX, "{engine:?}: memory grows");
+    }
+    cluster.wait_until_reconciled(&files);
+    run.terminate();
+    cluster.assert_verified();
+    let report = judge(&cluster, &files, observer.end());
+    assert!(report.is_clean(), "{:#?}", report.told);
+    println!("outages: 4 engines, one after the other; {report}");
+}
+
+fn wait_until_applied(cluster: &Cluster, records: u64, run: &mut Member) {
+    let is_so = || {
+        assert!(run.ended().is_none(), "it has ended: {}", run.last_said());
+        cluster.applied() >= records
+    };
+    patiently(&format!("{records} records are applied"), is_so, || cluster.situation());
+}
+
+/// The lines of a log that are about something that is not as it should be, or is so again.
+fn told_once(engine: Kind, meanwhile: &str, after: &str) -> String {
+    let of = |text: &str| -> Vec<String> {
+        let is_telling = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
+        text.lines().filter(is_telling).map(str::to_owned).collect()
+    };
+    let (first, then) = (of(meanwhile), of(after));
+    println!("{engine:?}: {first:#?}\nafter: {then:#?}\n{after}");
+    format!("{} lines of warning while it was away, {} afterwards", first.len(), then.len())
+}
