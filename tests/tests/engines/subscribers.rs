@@ -54,8 +54,8 @@ struct Expected {
     changes: u64,
 }
 
-/// Every topic is read, every type of event decodes with the schema of its id, and what is read is
-/// what the oracle expects: how many of each type, the fields of every record, and the balances that
+/// Every topic is read, every type of event decodes with the schema of its id, and what is read
+/// is what the oracle expects: how many of each type, the fields of every record, and the balances that
 /// follow from the postings.
 #[test]
 fn subscribers_that_are_not_ours_read_every_topic() {
@@ -92,8 +92,8 @@ fn subscribers_that_are_not_ours_read_every_topic() {
     }
 }
 
-/// Has everything said that there is to say: files of all kinds, bad records among them, a file that
-/// is undone, an account that is frozen and freed.
+/// Has everything said that there is to say: files of all kinds, bad records among them, a file
+/// that is undone, an account that is frozen and freed.
 fn work(cluster: &Cluster) -> (Vec<Sent>, Expected) {
     let undone = Sent::ipm("undone.ipm", 701, 120);
     let mut payments = Payments::drawn(702, 200);
