@@ -55,8 +55,8 @@ struct Expected {
 }
 
 /// Every topic is read, every type of event decodes with the schema of its id, and what is read
-/// is what the oracle expects: how many of each type, the fields of every record, and the balances that
-/// follow from the postings.
+/// is what the oracle expects: how many of each type, the fields of every record, and the balances
+/// that follow from the postings.
 #[test]
 fn subscribers_that_are_not_ours_read_every_topic() {
     let _alone = super::alone();
