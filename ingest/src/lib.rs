@@ -20,6 +20,7 @@ pub mod walk;
 pub mod verify;
 
 pub mod publish;
+mod lag;
 mod splitter;
 pub mod split;
 mod pick;

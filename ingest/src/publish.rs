@@ -12,7 +12,7 @@ use bytes::Bytes;
 use schemas::codec::{Codec, Event, EventType};
 use schemas::file::{File, FileState};
 use schemas::{FileId, Topic};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,8 @@ use topic::{
 use crate::attempt::{Error, Failure, broken, until_done};
 use crate::fair::Waiting;
 use crate::feed::Config;
-use crate::splitter::Produced;
+use crate::lag::Lag;
+use crate::splitter::{CHUNKS_ROOM, Produced};
 use crate::step::Step;
 use crate::watch::until;
 use splitting::Splitting;
@@ -55,8 +56,12 @@ pub async fn run<L: Log>(
     cancel: &CancellationToken,
     stopped: impl Fn(u32, Error),
 ) -> Result<(), topic::Error> {
+    let shared = Shared {
+        room: Arc::new(Semaphore::new(CHUNKS_ROOM)),
+        lag: Arc::new(Lag::new(log.clone(), &config.processors_group)),
+    };
     let own = |assignment: topic::Assignment<ReaderOf<L>>, token| {
-        own(log.clone(), Arc::clone(&config), assignment, token)
+        own(log.clone(), Arc::clone(&config), shared.clone(), assignment, token)
     };
     topic::own_partitions(&log, FILES_GROUP, Topic::Commands, cancel, own, stopped).await
 }
@@ -64,12 +69,13 @@ pub async fn run<L: Log>(
 async fn own<L: Log>(
     log: L,
     config: Arc<Config>,
+    shared: Shared<L>,
     assignment: topic::Assignment<ReaderOf<L>>,
     cancel: CancellationToken,
 ) -> Result<(), Error> {
     let partition = assignment.partition;
     let attempt = |mut assignment: topic::Assignment<ReaderOf<L>>| async {
-        let worked = match FileOwner::begin(&log, &config, &mut assignment).await {
+        let worked = match FileOwner::begin(&log, &config, &shared, &mut assignment).await {
             Ok(mut owner) => owner.work(&mut assignment.messages, &cancel).await,
             Err(failure) => Err(failure),
         };
@@ -78,10 +84,19 @@ async fn own<L: Log>(
     until_done("files", partition, config.patience, &cancel, assignment, attempt).await
 }
 
+/// What all owners of files in this process share.
+#[derive(Clone)]
+struct Shared<L> {
+    /// For chunks that wait to be published.
+    room: Arc<Semaphore>,
+    lag: Arc<Lag<L>>,
+}
+
 /// Owns the files of one partition.
 struct FileOwner<'a, L: Log> {
     log: &'a L,
     config: &'a Arc<Config>,
+    shared: &'a Shared<L>,
     partition: u32,
     writer: L::Writer,
     membership: Membership,
@@ -113,6 +128,7 @@ impl<'a, L: Log> FileOwner<'a, L> {
     async fn begin(
         log: &'a L,
         config: &'a Arc<Config>,
+        shared: &'a Shared<L>,
         assignment: &mut topic::Assignment<ReaderOf<L>>,
     ) -> Result<Self, Failure> {
         let partition = assignment.partition;
@@ -121,11 +137,12 @@ impl<'a, L: Log> FileOwner<'a, L> {
         let at = usize::try_from(partition).unwrap_or(usize::MAX);
         let position = positions.get(at).copied().flatten().unwrap_or_default();
         assignment.messages.seek(position).await?;
-        // Two chunks of each open file may wait.
-        let (produce, produced) = mpsc::channel(OPEN_FILES * 2);
+        // Whoever has a place for a chunk can hand it over.
+        let (produce, produced) = mpsc::channel(OPEN_FILES + CHUNKS_ROOM);
         let mut owner = Self {
             log,
             config,
+            shared,
             partition,
             writer,
             membership: assignment.membership.clone(),

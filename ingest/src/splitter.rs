@@ -2,12 +2,10 @@
 //! owner.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use schemas::arrival::Reason;
-use schemas::{FileId, Timestamp, Topic};
+use schemas::{FileId, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use topic::Log;
 
@@ -16,25 +14,24 @@ use crate::container::Limits;
 use crate::content::{self, Blocks};
 use crate::feed::{Config, Feed};
 use crate::known::OBJECT_GONE;
+use crate::lag::Lag;
 use crate::pick::{self, Pick, Picked};
 use crate::split::{self, Broken, Chunk, Split};
 use crate::step::Step;
 
-/// How many chunks of one file may be made and not yet published: one on its way, one in the
-/// making. More would let a large file crowd out the others.
+/// How many chunks of one file may be made and not yet published, whatever the others have: one on
+/// its way, one behind it.
 const CHUNKS_AHEAD: usize = 2;
 
-/// How many events the shards may lag before a large file's next chunk waits: some seconds of work
-/// for the shards, and small against any file that could fill the log.
-const LAG_MAX: i64 = 200_000;
+/// How many more where there is room for them: chunks that wait are published together, as a publish
+/// over many partitions costs as much for one as for four of them.
+const CHUNKS_MORE: usize = 6;
+
+/// How many of those there may be of all files: some tens of megabytes.
+pub(crate) const CHUNKS_ROOM: usize = 16;
 
 /// A file with no more records than this never waits for the shards.
 const SMALL_FILE_RECORDS: i64 = 10_000;
-
-/// Shards that have not moved for so long are down, and waiting for them would hold up ingest.
-const STALLED_AFTER: Duration = Duration::from_secs(5);
-
-const LAG_LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What a splitter hands to the file's owner.
 #[derive(Debug)]
@@ -44,7 +41,7 @@ pub(crate) struct Produced {
     pub(crate) generation: u64,
     pub(crate) result: Result<Made, Ended>,
     /// To be dropped once it is published: the splitter goes on then.
-    pub(crate) place: Option<OwnedSemaphorePermit>,
+    pub(crate) place: Vec<OwnedSemaphorePermit>,
 }
 
 /// What a splitter makes of a file.
@@ -106,7 +103,6 @@ pub(crate) enum Ended {
 
 /// Splits one file from its checkpoint to its end.
 pub(crate) struct Splitter<L> {
-    pub(crate) log: L,
     pub(crate) config: Arc<Config>,
     pub(crate) bucket: Bucket,
     pub(crate) limits: Limits,
@@ -124,8 +120,38 @@ pub(crate) struct Splitter<L> {
     /// None only while a thread works on it.
     pub(crate) pass: Option<Pass>,
     pub(crate) produce: mpsc::Sender<Produced>,
-    /// Each shard's position, and since when it stands there.
-    pub(crate) moved: Vec<(Option<i64>, Instant)>,
+    /// For chunks of all files that wait to be published.
+    pub(crate) room: Arc<Semaphore>,
+    pub(crate) lag: Arc<Lag<L>>,
+}
+
+/// Places for chunks of one file that are made and not yet published.
+struct Places {
+    own: Arc<Semaphore>,
+    more: Arc<Semaphore>,
+    /// Shared with other files.
+    room: Arc<Semaphore>,
+}
+
+impl Places {
+    fn new(room: &Arc<Semaphore>) -> Self {
+        let own = Arc::new(Semaphore::new(CHUNKS_AHEAD));
+        Self { own, more: Arc::new(Semaphore::new(CHUNKS_MORE)), room: Arc::clone(room) }
+    }
+
+    /// Waits for a place of the file's own, or for one that others leave.
+    async fn take(&self) -> Vec<OwnedSemaphorePermit> {
+        let acquire = |places: &Arc<Semaphore>| Arc::clone(places).acquire_owned();
+        let more = async {
+            let more = acquire(&self.more).await;
+            more.into_iter().chain(acquire(&self.room).await).collect()
+        };
+        tokio::select! {
+            biased;
+            own = acquire(&self.own) => own.into_iter().collect(),
+            more = more => more,
+        }
+    }
 }
 
 impl<L: Log> Splitter<L> {
@@ -139,14 +165,14 @@ impl<L: Log> Splitter<L> {
             ended = self.split() => ended,
         };
         if let Err(Stop::Ended(ended)) = ended {
-            let failed = Produced { file_id, generation, result: Err(ended), place: None };
+            let failed = Produced { file_id, generation, result: Err(ended), place: Vec::new() };
             // Nobody listens where the owner is gone; the next one begins from the checkpoint.
             let _ = produce.send(failed).await;
         }
     }
 
     async fn split(&mut self) -> Result<(), Stop> {
-        let places = Arc::new(Semaphore::new(CHUNKS_AHEAD));
+        let places = Places::new(&self.room);
         let mut blocks: Option<Blocks> = None;
         loop {
             let now = (self.config.clock)();
@@ -159,8 +185,11 @@ impl<L: Log> Splitter<L> {
                 Made::Chunk(chunk) => chunk.is_last,
                 Made::Picked(_) => true,
             };
-            self.wait_for_shards().await;
-            let place = Arc::clone(&places).acquire_owned().await.ok();
+            // A small file never waits for the shards.
+            if SMALL_FILE_RECORDS < self.records {
+                self.lag.wait().await;
+            }
+            let place = places.take().await;
             let (file_id, generation) = (self.file_id, self.generation);
             let produced = Produced { file_id, generation, result: Ok(made), place };
             self.produce.send(produced).await.map_err(|_| Stop::OwnerGone)?;
@@ -258,36 +287,6 @@ impl<L: Log> Splitter<L> {
                 "put the same bytes there again, under any name, or `batchless cancel` gives it up",
             );
         Stop::Ended(Ended::Failed(reason))
-    }
-
-    /// Waits while the shards lag far behind and do move.
-    async fn wait_for_shards(&mut self) {
-        if self.records <= SMALL_FILE_RECORDS {
-            return;
-        }
-        // A log that can't say is no reason to wait.
-        while self.lag().await.is_ok_and(|lag| LAG_MAX < lag) {
-            tokio::time::sleep(LAG_LOOK_EVERY).await;
-        }
-    }
-
-    /// How far those shards are behind that move, in events of all of them.
-    async fn lag(&mut self) -> Result<i64, topic::Error> {
-        let positions = self.log.committed(&self.config.processors_group, Topic::Records).await?;
-        let now = Instant::now();
-        self.moved.resize(positions.len(), (None, now));
-        let mut lag = 0_i64;
-        for ((shard, position), moved) in (0..).zip(positions).zip(&mut self.moved) {
-            if moved.0 != position {
-                *moved = (position, now);
-            }
-            if moved.1.elapsed() <= STALLED_AFTER {
-                let end = self.log.end(Topic::Records, shard).await?;
-                let behind = end.saturating_sub(position.unwrap_or_default());
-                lag = lag.saturating_add(behind);
-            }
-        }
-        Ok(lag)
     }
 }
 

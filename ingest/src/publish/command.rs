@@ -19,17 +19,17 @@ use crate::step::Step;
 
 /// Rows that are changed and not published yet, in the order in which they were first changed.
 #[derive(Default)]
-struct Changed {
-    rows: Vec<File>,
+pub(super) struct Changed {
+    pub(super) rows: Vec<File>,
     at: HashMap<FileId, usize>,
 }
 
 impl Changed {
-    fn get(&self, file_id: &FileId) -> Option<&File> {
+    pub(super) fn get(&self, file_id: &FileId) -> Option<&File> {
         self.at.get(file_id).and_then(|at| self.rows.get(*at))
     }
 
-    fn insert(&mut self, row: File) {
+    pub(super) fn insert(&mut self, row: File) {
         let at = *self.at.entry(row.file_id).or_insert(self.rows.len());
         match self.rows.get_mut(at) {
             Some(former) => *former = row,

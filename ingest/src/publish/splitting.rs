@@ -7,10 +7,12 @@ use schemas::codec::{Codec, Event};
 use schemas::command::Action;
 use schemas::file::{AnswerKind, File, FileState};
 use schemas::{ClearingRecord, CommandId, FileId, RecordRejected, Topic};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use topic::{Log, Message, MessageSet, cloud_events};
 
+use super::command::Changed;
 use super::operate::{Ask, closes};
 use super::work::{answer, conclude, end_if_answered, fail, published_again, replay_end};
 use super::{FileOwner, SETTINGS_CHANGED, is_held_for_settings, size_of};
@@ -38,6 +40,20 @@ pub(super) enum Purpose {
     Replay(CommandId),
     /// To try rejected records again.
     Resubmit(CommandId),
+}
+
+/// How many chunks are published together at most: with more, a command would wait longer, and a
+/// crash would leave more to be made again.
+const CHUNKS_TOGETHER: usize = 4;
+
+/// Chunks that are published together, and the rows of their files behind them.
+#[derive(Default)]
+struct Together {
+    sets: Vec<MessageSet>,
+    changed: Changed,
+    /// One for each chunk.
+    steps: Vec<Step>,
+    places: Vec<OwnedSemaphorePermit>,
 }
 
 /// A file that is being read again. Dropping it stops that.
@@ -133,7 +149,6 @@ impl<L: Log> FileOwner<'_, L> {
         let cancel = CancellationToken::new();
         self.generation = self.generation.wrapping_add(1);
         let splitter = Splitter {
-            log: self.log.clone(),
             config: Arc::clone(self.config),
             bucket: feed.bucket.patient(),
             archive: match &feed.after {
@@ -153,7 +168,8 @@ impl<L: Log> FileOwner<'_, L> {
             records: file.verdict.records,
             pass: Some(pass),
             produce: self.produce.clone(),
-            moved: Vec::new(),
+            room: Arc::clone(&self.shared.room),
+            lag: Arc::clone(&self.shared.lag),
         };
         let (generation, _stop) = (self.generation, cancel.drop_guard());
         self.splitting.insert(file.file_id, Splitting { purpose, generation, _stop });
@@ -261,27 +277,86 @@ impl<L: Log> FileOwner<'_, L> {
         differs.and_then(|(name, pinned, today)| changed(format!("{name} {pinned}"), today))
     }
 
-    /// Publishes what a splitter made, or that it can't go on. What is left of a splitter that was
-    /// stopped is dropped: its generation is not the one that reads the file now.
+    /// Publishes what a splitter made, and what others have made meanwhile: together, as a publish
+    /// costs as much for one chunk as for some. What is left of a splitter that was stopped is
+    /// dropped: its generation is not the one that reads the file now.
     pub(super) async fn publish_produced(&mut self, produced: Produced) -> Result<(), Failure> {
-        let Produced { file_id, generation, result, place } = produced;
-        let splitting = self.splitting.get(&file_id);
-        let splitting = splitting.filter(|splitting| splitting.generation == generation);
-        let (Some(Splitting { purpose, .. }), Some(file)) = (splitting, self.open.get(&file_id))
-        else {
-            return Ok(());
-        };
-        let (purpose, file) = (*purpose, file.clone());
-        match result {
-            Ok(Made::Chunk(chunk)) if purpose == Purpose::Publish => {
-                self.publish_chunk(file, *chunk).await?;
+        let mut together = Together::default();
+        let mut next = Some(produced);
+        while let Some(Produced { file_id, generation, result, place }) = next {
+            let splitting = self.splitting.get(&file_id);
+            let splitting = splitting.filter(|splitting| splitting.generation == generation);
+            if let Some(Splitting { purpose, .. }) = splitting {
+                let purpose = *purpose;
+                match result {
+                    Ok(Made::Chunk(chunk)) if purpose == Purpose::Publish => {
+                        self.add_chunk(&mut together, file_id, *chunk)?;
+                        together.places.extend(place);
+                    }
+                    other => {
+                        self.publish_together(std::mem::take(&mut together)).await?;
+                        self.publish_alone(file_id, purpose, other).await?;
+                    }
+                }
             }
-            Ok(Made::Chunk(chunk)) => self.publish_replayed(file, *chunk).await?,
-            Ok(Made::Picked(picked)) => self.publish_picked(file, picked).await?,
-            Err(Ended::Failed(reason)) => self.publish_failed(file, purpose, reason).await?,
-            Err(Ended::Away(error)) => self.rest(file_id, &error),
+            let is_full = CHUNKS_TOGETHER <= together.steps.len();
+            next = if is_full { None } else { self.produced.try_recv().ok() };
         }
-        drop(place);
+        self.publish_together(together).await
+    }
+
+    async fn publish_alone(
+        &mut self,
+        file_id: FileId,
+        purpose: Purpose,
+        result: Result<Made, Ended>,
+    ) -> Result<(), Failure> {
+        let Some(file) = self.open.get(&file_id).cloned() else { return Ok(()) };
+        match result {
+            Ok(Made::Chunk(chunk)) => self.publish_replayed(file, *chunk).await,
+            Ok(Made::Picked(picked)) => self.publish_picked(file, picked).await,
+            Err(Ended::Failed(reason)) => self.publish_failed(file, purpose, reason).await,
+            Err(Ended::Away(error)) => {
+                self.rest(file_id, &error);
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds a chunk of a file that is published for the first time.
+    fn add_chunk(
+        &mut self,
+        together: &mut Together,
+        file_id: FileId,
+        chunk: Chunk,
+    ) -> Result<(), Failure> {
+        let Chunk { sets, checkpoint, is_last } = chunk;
+        let file = together.changed.get(&file_id).or_else(|| self.open.get(&file_id));
+        let Some(mut file) = file.cloned() else { return Ok(()) };
+        self.unreadable.remove(&file_id);
+        file.checkpoint = checkpoint;
+        file.state = FileState::PUBLISHING;
+        file.reason = None;
+        together.sets.extend(sets);
+        if is_last {
+            self.splitting.remove(&file_id);
+            together.sets.extend(self.close(&file, None)?);
+            file.state = FileState::PUBLISHED;
+            conclude(&mut file);
+        }
+        together.changed.insert(file);
+        together.steps.push(if is_last { Step::Closed } else { Step::ChunkPublished });
+        Ok(())
+    }
+
+    async fn publish_together(&mut self, together: Together) -> Result<(), Failure> {
+        let Together { sets, changed, steps, places } = together;
+        if steps.is_empty() {
+            return Ok(());
+        }
+        self.publish(sets, changed.rows).await?;
+        steps.into_iter().for_each(|step| self.config.step(step));
+        drop(places);
         Ok(())
     }
 
@@ -301,23 +376,6 @@ impl<L: Log> FileOwner<'_, L> {
         let rested: Vec<FileId> =
             self.resting.extract_if(.., |(until, _)| *until <= now).map(|(_, one)| one).collect();
         rested.into_iter().for_each(|file_id| self.follow_row(file_id));
-    }
-
-    async fn publish_chunk(&mut self, mut file: File, chunk: Chunk) -> Result<(), Failure> {
-        let Chunk { mut sets, checkpoint, is_last } = chunk;
-        self.unreadable.remove(&file.file_id);
-        file.checkpoint = checkpoint;
-        file.state = FileState::PUBLISHING;
-        file.reason = None;
-        if is_last {
-            self.splitting.remove(&file.file_id);
-            sets.extend(self.close(&file, None)?);
-            file.state = FileState::PUBLISHED;
-            conclude(&mut file);
-        }
-        self.publish(sets, vec![file]).await?;
-        self.config.step(if is_last { Step::Closed } else { Step::ChunkPublished });
-        Ok(())
     }
 
     /// Publishes a chunk of a replay. Behind the last one the shards are asked what they have now,
