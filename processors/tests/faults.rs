@@ -1,6 +1,6 @@
 //! Owners of shards on a log and a store that fail: nothing is lost, nothing is there twice.
 
-#![expect(clippy::unwrap_used, reason = "a test that can not go on says so")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can not go on says so")]
 
 #[path = "faults/cuts.rs"]
 mod cuts;

@@ -34,18 +34,16 @@ const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(10);
 /// - A process that was stopped, or whose host vanished, in the middle of a commit holds the
 ///   shard's row for 10 s at most: then the server ends its session. So whoever waits for that row
 ///   waits a little longer than that, and longer than any of our own rounds takes.
-/// - Each round asks for rows by their keys, and hundreds of them. A plan that was made for tables
-///   that were small then is wrong for large ones, so it is made anew each time, and without those
-///   ways of joining that read a whole table. A server that has no such settings is not told.
+/// - Each round asks for rows by their whole keys, and hundreds of them. Plans are made once, some
+///   before the tables have grown; without the ways of joining that read a whole table they are
+///   right for tables of any size. A server that has no such settings is not told.
 const OF_SHARDS: &str = "
 SET synchronous_commit = on;
 SET idle_in_transaction_session_timeout = 10000;
 SET lock_timeout = 12000;
 SET statement_timeout = 20000;
 SELECT set_config(name, 'off', false) FROM pg_catalog.pg_settings
-WHERE name IN ('enable_seqscan', 'enable_hashjoin', 'enable_mergejoin', 'jit');
-SELECT set_config(name, 'force_custom_plan', false) FROM pg_catalog.pg_settings
-WHERE name = 'plan_cache_mode'";
+WHERE name IN ('enable_seqscan', 'enable_hashjoin', 'enable_mergejoin', 'jit')";
 
 /// What is set on each connection of a view. Between two reads of a long verification the other
 /// side of the comparison, the log, may be away for minutes; a process that is stopped for ever
