@@ -47,7 +47,9 @@ async fn drive<S: Store>(store: &S, events: &[What], rounds: &[usize]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 24, failure_persistence: None, ..Default::default()
+    })]
 
     /// Whatever comes, in the same rounds: memory, SQLite and PostgreSQL end in the same state, and
     /// it is sound.

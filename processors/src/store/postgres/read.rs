@@ -252,8 +252,8 @@ async fn newest_spans(
     let mut sequences: i64 = 0;
     for row in &rows {
         let next = span(row, 0)?;
-        // Sequences are dense: what lies between two spans' beginnings is in the older one. How much
-        // of the newest is in the range is not known.
+        // Sequences are dense: what lies between two spans' beginnings is in the older one. How
+        // much of the newest is in the range is not known.
         if let Some(newer) = spans.last() {
             let of_next = newer.first_sequence.saturating_sub(next.first_sequence);
             sequences = sequences.saturating_add(of_next);
