@@ -282,3 +282,94 @@ impl Drop for Backoff<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Level, Metadata, Subscriber};
+
+    use super::*;
+
+    /// Keeps the lines that an operator sees.
+    #[derive(Default)]
+    struct Lines(Mutex<Vec<String>>);
+
+    struct Line(String);
+
+    impl Visit for Line {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            if field.name() == "message" {
+                self.0 = format!("{value:?}");
+            }
+        }
+    }
+
+    impl Subscriber for &'static Lines {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            *metadata.level() <= Level::INFO
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            let mut line = Line(String::new());
+            event.record(&mut line);
+            self.0.lock().unwrap().push(line.0);
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    fn away(shard: u32) -> [Error; 3] {
+        let what = || "away".to_owned();
+        [
+            Error::Store(store::Error::Retry { what: what(), source: None }),
+            Error::Log(topic::Error::Retry { what: what(), source: None }),
+            Error::Store(store::Error::Fenced { shard, epoch: 1, number: 1 }),
+        ]
+    }
+
+    /// However many shards wait, and however often they try: an outage is two lines. Only what
+    /// befalls one shard alone is told by each.
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_is_told_once_by_all_shards_together() {
+        for (kind, lines_expected) in [(0, 2), (1, 2), (2, 32)] {
+            let lines: &'static Lines = Box::leak(Box::default());
+            let _guard = tracing::subscriber::set_default(lines);
+            let (cancel, outages) = (CancellationToken::new(), Outages::default());
+            let new = |shard| Backoff::new(&cancel, &outages, shard, None);
+            let mut shards: Vec<Backoff<'_>> = (0..16).map(new).collect();
+            for _ in 0..3 {
+                for (backoff, shard) in shards.iter_mut().zip(0..) {
+                    let [store, log, fenced] = away(shard);
+                    let error = match kind {
+                        0 => store,
+                        1 => log,
+                        _ => fenced,
+                    };
+                    backoff.wait(error).await.unwrap();
+                }
+            }
+            // One ends while it waits: the others are not done with it.
+            if kind != 2 {
+                drop(shards.remove(0));
+            }
+            shards.iter_mut().for_each(Backoff::is_over);
+            let lines = lines.0.lock().unwrap();
+            assert_eq!(lines.len(), lines_expected, "{lines:?}");
+            let ends = lines.iter().filter(|line| line.as_str() == "going on").count();
+            assert_eq!(ends * 2, lines_expected, "{lines:?}");
+        }
+    }
+}
