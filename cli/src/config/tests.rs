@@ -225,3 +225,63 @@ fn a_secret_comes_from_a_file_or_the_environment_and_is_never_shown() {
         assert!(found.starts_with(expected), "{found}");
     }
 }
+
+const COMPOSE: &str = include_str!("../../../docker-compose.yml");
+const ENGINES: &str = include_str!("../../../engines/batchless.toml");
+
+/// The variables that docker-compose.yml sets for us: a line each, `NAME: value`, where a secret is
+/// taken from the environment.
+fn composed() -> Vec<(String, String)> {
+    let variable = |line: &str| {
+        let (name, value) = line.trim().split_once(": ")?;
+        let is_ours = name.starts_with("BATCHLESS_") || name.starts_with("AWS_");
+        let value = value.trim_matches('"');
+        let secret = value.strip_prefix("${").map(|_| "f".repeat(64));
+        is_ours.then(|| (name.to_owned(), secret.unwrap_or_else(|| value.to_owned())))
+    };
+    COMPOSE.lines().filter_map(variable).collect()
+}
+
+/// The README, the scripts and compose speak of one configuration, and nothing that compose says
+/// beside it is unknown to us or would be refused at the start.
+#[test]
+fn compose_runs_the_configuration_of_the_readme() {
+    let readme = include_str!("../../../README.md");
+    assert!(readme.contains(&format!("```toml\n{ENGINES}```\n")), "README.md has another one");
+    assert!(COMPOSE.contains("- ./engines/batchless.toml:/etc/batchless/batchless.toml:ro\n"));
+
+    let alone = Config::new(Said::from_file("batchless.toml", ENGINES).unwrap()).unwrap();
+    assert!(!alone.needs_data(), "{alone:?}");
+    let variables = composed();
+    let told = |name: &str| {
+        let found = variables.iter().find(|(it, _)| it == name);
+        found.map(|(_, value)| value.as_str())
+    };
+    assert_eq!(told("BATCHLESS_CONFIG"), Some("/etc/batchless/batchless.toml"));
+    let mut said = Said::from_file("batchless.toml", ENGINES).unwrap();
+    said.take_environment(variables.clone()).unwrap();
+    let config = Config::new(said).unwrap();
+    let (TopicsConfig::Kafka(kafka), StoreConfig::Postgres(store)) =
+        (&config.topics, &config.store)
+    else {
+        panic!("expected servers: {config:?}")
+    };
+    assert!(crate::data::configured_key(&config).unwrap().is_some());
+    assert!(config.secret("store.password").unwrap().is_some());
+    // Each host is a service of that name.
+    let (registry, _) = kafka.registry.as_ref().unwrap();
+    let s3 = told("AWS_ENDPOINT_URL").unwrap();
+    for host in [
+        kafka.brokers.split(':').next().unwrap(),
+        registry.trim_start_matches("http://").split(':').next().unwrap(),
+        store.host.as_str(),
+        s3.trim_start_matches("http://").split(':').next().unwrap(),
+    ] {
+        assert!(COMPOSE.contains(&format!("\n  {host}:\n    image: ")), "no service {host}");
+    }
+    for feed in &config.feeds {
+        let Place::S3 { bucket, prefix } = &feed.place else { panic!("expected S3: {feed:?}") };
+        assert!(COMPOSE.contains(&format!("/data/buckets/{bucket} ")), "no bucket {bucket}");
+        ingest::bucket::Bucket::s3(bucket, prefix, variables.clone()).unwrap();
+    }
+}
