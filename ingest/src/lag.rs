@@ -74,3 +74,59 @@ impl<L: Log> Lag<L> {
         Ok(lag)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use topic::memory::MemoryLog;
+    use topic::{
+        Batch, Change, Consumed, Layout, Membership, Message, MessageSet, Subscription as _,
+        Writer as _, cloud_events,
+    };
+
+    use schemas::Timestamp;
+    use schemas::codec::EventType;
+
+    use super::*;
+
+    const GROUP: &str = "processors";
+
+    fn events(count: i64) -> MessageSet {
+        let message = Message { id: "i".into(), key: "k".into(), value: Some("v".into()) };
+        let messages = (0..count).map(|_| message.clone()).collect();
+        let headers = cloud_events(EventType::ClearingRecord, "test", "test", Timestamp(0));
+        MessageSet { topic: Topic::Records, partition: 0, headers, messages }
+    }
+
+    /// Shards that nobody has seen move hold nobody up; those that move and lag do, until they are
+    /// near or stand still.
+    #[tokio::test(start_paused = true)]
+    async fn only_shards_that_move_are_waited_for() {
+        let log = MemoryLog::new(Layout::new(1, 1, 1));
+        let mut writer = log.writer("test").await.unwrap();
+        let mut member = log.subscribe(GROUP, Topic::Records).await.unwrap();
+        let Change::Assigned(assigned) = member.next().await.unwrap() else { unreachable!() };
+        let consumed = |position| {
+            let membership: Membership = assigned[0].membership.clone();
+            Some(Consumed { membership, positions: vec![(Topic::Records, 0, position)] })
+        };
+        let sets = vec![events(LAG_MAX + 10)];
+        writer.publish(Batch { sets, consumed: None }).await.unwrap();
+        let lag = Lag::new(log, GROUP);
+        lag.wait().await;
+
+        writer.publish(Batch { sets: Vec::new(), consumed: consumed(1) }).await.unwrap();
+        tokio::time::advance(LOOK_EVERY).await;
+        assert_eq!(lag.look().await.unwrap(), LAG_MAX + 9);
+        let begun = Instant::now();
+        lag.wait().await;
+        let waited = begun.elapsed();
+        assert!(STALLED_AFTER <= waited, "{waited:?}");
+
+        writer.publish(Batch { sets: Vec::new(), consumed: consumed(11) }).await.unwrap();
+        tokio::time::advance(LOOK_EVERY).await;
+        assert_eq!(lag.look().await.unwrap(), LAG_MAX - 1);
+        let begun = Instant::now();
+        lag.wait().await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+}

@@ -1,7 +1,7 @@
 //! The bucket on a real S3 server. Start it with `eval "$(engines/up)"`; every test has a bucket of
 //! its own.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 #[path = "s3/relay.rs"]
 mod relay;

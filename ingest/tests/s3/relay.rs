@@ -78,7 +78,7 @@ impl Shared {
             }
         }
         let request = self.requests.fetch_add(1, Ordering::SeqCst);
-        let is_other = self.refuses_every_other.load(Ordering::SeqCst) && request % 2 == 0;
+        let is_other = self.refuses_every_other.load(Ordering::SeqCst) && request.is_multiple_of(2);
         if is_other || self.refuses_all.load(Ordering::SeqCst) {
             self.refused.fetch_add(1, Ordering::SeqCst);
             let length = BUSY.len();
