@@ -93,7 +93,10 @@ fn client(settings: &Settings) -> ClientConfig {
 
 /// A client that asks about the cluster and publishes nothing.
 pub(super) fn observer(settings: &Settings) -> ClientConfig {
-    client(settings)
+    let mut config = client(settings);
+    // Here a connection that is closed at once says what is wrong.
+    config.set("log.connection.close", "true");
+    config
 }
 
 /// The producer of a writer.

@@ -36,6 +36,9 @@ impl fmt::Debug for Cluster {
     }
 }
 
+/// How many things are heard between looks. A client that is refused says some ten a second.
+const HEARD_MAX: usize = 50;
+
 /// Keeps what a client says of its connections.
 #[derive(Clone, Debug, Default)]
 struct Listening {
@@ -45,6 +48,11 @@ struct Listening {
 impl ClientContext for Listening {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         outage::log(level, facility, line);
+        // Of a listener that closes at once there is a line, and no error.
+        if facility == "FAIL" {
+            let line = line.split_once("]: ").map_or(line, |(_, line)| line);
+            lock(&self.said).push((Code::BrokerTransportFailure, line.to_owned()));
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -79,12 +87,15 @@ impl Cluster {
             // Of one topic: a cluster may have many. A producer's question creates none where the
             // name is not known, unless the broker is set up to.
             let answer = client.client().fetch_metadata(Some(&topic), LOOK_EVERY);
-            client.poll(Duration::ZERO);
+            // One thing at a time.
+            for _ in 0..HEARD_MAX {
+                client.poll(Duration::ZERO);
+            }
             if answer.is_ok() {
                 return Ok(Self { settings: settings.clone(), client });
             }
             for (code, reason) in lock(&said).drain(..) {
-                if let Some(lasting) = lasting(settings, code, &reason) {
+                if let Some(lasting) = lasting(code, &reason) {
                     return Err(lasting);
                 }
                 if code != Code::AllBrokersDown {
@@ -92,6 +103,9 @@ impl Cluster {
                 }
             }
             if until <= Instant::now() {
+                if let Some(mistaken) = mistaken(settings, &last) {
+                    return Err(mistaken);
+                }
                 let brokers = settings.brokers.clone();
                 return Err(Unusable::Unreachable { brokers, reason: last });
             }
@@ -176,19 +190,11 @@ pub(super) fn misfits(
 }
 
 /// What no waiting mends.
-fn lasting(settings: &Settings, code: Code, reason: &str) -> Option<Unusable> {
-    let has_tls = settings.security.tls.is_some();
+fn lasting(code: Code, reason: &str) -> Option<Unusable> {
     let own = || reason.to_owned();
     match code {
         Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism => {
             Some(Unusable::SignIn { reason: own() })
-        }
-        // librdkafka's guess, where a listener has nothing to say to us and closes.
-        _ if has_tls && reason.contains("PLAINTEXT broker listener") => {
-            Some(Unusable::PlainListener { reason: own() })
-        }
-        _ if !has_tls && reason.contains("connecting to a SSL listener") => {
-            Some(Unusable::TlsListener { reason: own() })
         }
         // OpenSSL's way to say that what came back was no TLS at all.
         Code::SSL if reason.contains("wrong version number") => {
@@ -197,4 +203,18 @@ fn lasting(settings: &Settings, code: Code, reason: &str) -> Option<Unusable> {
         Code::SSL => Some(Unusable::Tls { reason: own() }),
         _ => None,
     }
+}
+
+/// What a listener says that does nothing but close, again and again. Once alone it may be a broker
+/// that is about to stop.
+fn mistaken(settings: &Settings, reason: &str) -> Option<Unusable> {
+    let reason = reason.to_owned();
+    if settings.security.tls.is_some() {
+        let is_plain = reason.contains("PLAINTEXT broker listener");
+        return is_plain.then_some(Unusable::PlainListener { reason });
+    }
+    // Before a word of Kafka's was understood.
+    let is_unheard = reason.contains("Disconnected") && reason.contains("APIVERSION_QUERY");
+    let is_tls = is_unheard || reason.contains("connecting to a SSL listener");
+    is_tls.then_some(Unusable::TlsListener { reason })
 }

@@ -74,13 +74,10 @@ impl Feed {
         lock(&self.client).clone().ok_or_else(|| Error::fatal("the log was closed"))
     }
 
-    /// Takes notice of what the client says besides messages.
+    /// Hears what the client has to say besides messages.
     pub(super) fn serve(&self) {
-        let Ok(client) = self.client() else { return };
-        while let Some(said) = client.poll(Duration::ZERO) {
-            if let Err(error) = said {
-                self.outage.suspect(&error, &error.to_string());
-            }
+        if let Ok(client) = self.client() {
+            hear(&client);
         }
     }
 
@@ -91,7 +88,6 @@ impl Feed {
     ///
     /// As [`fault::error`] says.
     pub(super) fn watermarks(&self, name: &str, partition: u32) -> Result<(i64, i64), Error> {
-        self.serve();
         let client = self.client()?;
         let until = Instant::now() + WATERMARKS_TIMEOUT;
         let (first, end) = loop {
@@ -118,7 +114,6 @@ impl Feed {
     ///
     /// Where the client refuses.
     pub(super) fn start(&self, spot: &Spot, offset: i64) -> Result<(), Error> {
-        self.serve();
         let client = self.client()?;
         let mut state = lock(&spot.state);
         if state.is_over {
@@ -290,6 +285,14 @@ impl Spot {
         list.add_partition_offset(&self.name, number(self.partition), offset)?;
         Ok(list)
     }
+}
+
+/// How long a client is listened to at a time: it is, for as long as it has something to say.
+const HEARING: Duration = Duration::from_millis(1);
+
+/// Hears all that a client has to say besides messages: its errors go to its context, as they come.
+pub(super) fn hear<C: ConsumerContext>(client: &BaseConsumer<C>) {
+    while client.poll(HEARING).is_some() {}
 }
 
 /// A partition's number as Kafka has it.

@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::error::refused;
-use super::feed::{Plain, lock, number};
+use super::feed::{Plain, hear, lock, number};
 use super::outage::Outage;
 use super::{Settings, config, fault};
 use crate::Error;
@@ -41,6 +41,12 @@ impl Positions {
         drop(clients);
     }
 
+    /// Hears what the clients have to say.
+    pub(super) fn serve(&self) {
+        let clients: Vec<_> = lock(&self.clients).values().cloned().collect();
+        clients.iter().for_each(|client| hear(client));
+    }
+
     /// The positions of a group in these partitions of a topic, by its name on the broker. Blocks.
     ///
     /// # Errors
@@ -53,7 +59,6 @@ impl Positions {
         partitions: std::ops::Range<u32>,
     ) -> Result<Vec<Option<i64>>, Error> {
         let client = self.client(group)?;
-        while client.poll(Duration::ZERO).is_some() {}
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for partition in partitions {
             list.add_partition(name, number(partition));

@@ -306,7 +306,21 @@ impl Publisher {
     /// Waits a little, and hears what the client has to say.
     fn step(&self) {
         thread::sleep(STEP);
-        self.client.poll(Duration::ZERO);
+        self.serve();
+    }
+
+    /// Hears all that the client has to say: deliveries, errors, its log. Each look takes one thing,
+    /// and what was not heard counts as under way.
+    pub(super) fn serve(&self) {
+        let mut left = self.client.in_flight_count();
+        while left > 0 {
+            self.client.poll(Duration::ZERO);
+            let now = self.client.in_flight_count();
+            if left <= now {
+                return;
+            }
+            left = now;
+        }
     }
 
     fn check_deliveries(&self) -> Result<(), Failure> {
@@ -354,7 +368,7 @@ impl Publisher {
             // the calls: so they are short.
             match self.client.abort_transaction(ABORT_CALL) {
                 Ok(()) => {
-                    self.client.poll(Duration::ZERO);
+                    self.serve();
                     self.state = State::Ready;
                     return Ok(());
                 }

@@ -45,6 +45,9 @@ use crate::{Assignment, Change, Error, Membership, Revocation};
 /// member as dead that never does.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// How long the client is listened to at a time. Its errors, its log and its changes come one by one.
+const HEARING: Duration = Duration::from_millis(1);
+
 /// How long leaving a group may take; a broker that is away is not waited for.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -274,7 +277,7 @@ impl Thread {
     /// Hears what the client has to say, and answers it.
     fn look(&mut self) {
         loop {
-            let said = self.client.poll(Duration::ZERO);
+            let said = self.client.poll(HEARING);
             let shift = lock(&self.client.context().changes).pop_front();
             match (said, shift) {
                 (_, Some(shift)) => self.shift(shift),
@@ -344,7 +347,6 @@ impl Thread {
     }
 
     fn hear(&self, error: KafkaError) {
-        self.shared.outage.suspect(&error, &error.to_string());
         let is_lasting = matches!(error, KafkaError::MessageConsumptionFatal(_))
             || fault::of(&error) == fault::Fault::Lasting
                 // Told again and again by a client whose broker is merely away.

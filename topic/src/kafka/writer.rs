@@ -1,6 +1,6 @@
 //! The writer of a name: a thread of its own, since the client's calls about transactions block.
 
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -20,6 +20,10 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long one call of that may take before errors are looked at.
 const CALL: Duration = Duration::from_secs(1);
+
+/// How often a writer without work looks at what its client has to say, and at what those of the log
+/// have that nobody else looks at: it would add up during an outage.
+const SERVE_EVERY: Duration = Duration::from_secs(1);
 
 /// The one writer of a name on Kafka.
 ///
@@ -43,10 +47,15 @@ impl Writer {
         let (owned, its_name) = (Arc::clone(shared), name.to_owned());
         let life = move || match publisher(&owned, &its_name) {
             Ok(publisher) => {
+                let (decided, positions) = (owned.decided.clone(), owned.positions.clone());
                 drop(owned);
-                // Nobody waits any more: there is nothing to publish either.
+                let idle = || {
+                    decided.feed.serve();
+                    positions.serve();
+                };
+                // Where nobody waits any more, there is nothing to publish either.
                 if opened.send(Ok(())).is_ok() {
-                    work(publisher, &taken);
+                    work(publisher, &taken, idle);
                 }
             }
             Err(error) => {
@@ -75,8 +84,17 @@ fn ended() -> Error {
 }
 
 /// Publishes what comes until nobody is left to give anything.
-fn work(mut publisher: Publisher, jobs: &mpsc::Receiver<Job>) {
-    for Job { batch, done } in jobs {
+fn work(mut publisher: Publisher, jobs: &mpsc::Receiver<Job>, idle: impl Fn()) {
+    loop {
+        let Job { batch, done } = match jobs.recv_timeout(SERVE_EVERY) {
+            Ok(job) => job,
+            Err(RecvTimeoutError::Timeout) => {
+                publisher.serve();
+                idle();
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         let result = publisher.publish(&batch);
         // Dropped here: whoever waits may publish as much again.
         drop(batch);
