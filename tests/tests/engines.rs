@@ -12,6 +12,7 @@ mod cluster;
 mod crew;
 mod evidence;
 mod state;
+mod disk;
 
 mod main_job;
 mod exactly_once;
@@ -20,6 +21,7 @@ mod zombies;
 mod rebalances;
 mod outages;
 mod settings;
+mod locked;
 mod subscribers;
 mod controls;
 

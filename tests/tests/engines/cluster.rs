@@ -441,14 +441,11 @@ impl Member {
         status.unwrap()
     }
 
-    /// The most memory that it has had, in KiB, and what it has now.
-    pub(crate) fn memory_kib(&self) -> (u64, u64) {
+    /// How much memory it has now, in KiB.
+    pub(crate) fn memory_kib(&self) -> u64 {
         let text = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
-        let kib = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|it| it.trim().strip_suffix("kB")?.trim().parse().ok()).unwrap_or(0)
-        };
-        (kib("VmHWM:"), kib("VmRSS:"))
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|it| it.trim().strip_suffix("kB")?.trim().parse().ok()).unwrap_or(0)
     }
 }
 

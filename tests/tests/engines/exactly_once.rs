@@ -5,7 +5,7 @@
 use super::cluster::{Cluster, Plan};
 use super::crew::Crew;
 use super::evidence::{Retries, judge};
-use super::own::{Kind, Own};
+use super::own::{Kind, Own, SHORT_SESSION, SHORT_SESSIONS};
 use super::{Shared, is_full};
 use crate::sender::Sent;
 
@@ -45,9 +45,9 @@ fn bounced_brokers_and_clients_lose_and_double_nothing() {
 }
 
 fn bounced(seed: u64, bounces: &[Bounce]) -> Retries {
-    let kafka = Own::start(Kind::Kafka, &[]);
+    let kafka = Own::start(Kind::Kafka, &[SHORT_SESSIONS]);
     let engines = Shared { kafka: kafka.address.clone(), ..Shared::engines() };
-    let lines = "topics.chunk_records = 750\n".to_owned();
+    let lines = format!("topics.chunk_records = 750\n{SHORT_SESSION}");
     let cluster = Cluster::new(Plan { engines, shards: 8, lines, ..Plan::shared() });
     cluster.is_not_scanned();
     let observer = cluster.observer();

@@ -3,7 +3,7 @@
 use super::cluster::{Cluster, Plan};
 use super::crew::Crew;
 use super::evidence::{Retries, judge};
-use super::own::{Kind, Own};
+use super::own::{Kind, Own, SHORT_SESSION, SHORT_SESSIONS};
 use super::{Shared, is_full};
 use crate::oracle;
 use crate::sender::{Dice, Sent};
@@ -25,11 +25,14 @@ fn killed_databases_and_brokers_lose_and_double_nothing() {
     let _alone = super::alone();
     let kills = if is_full() { 5 * KILLS } else { KILLS };
     // Java compiles less and starts sooner: here a broker is started all the time.
-    let kafka = Own::start(Kind::Kafka, &[("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")]);
+    let kafka = Own::start(
+        Kind::Kafka,
+        &[SHORT_SESSIONS, ("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")],
+    );
     let postgres = Own::start(Kind::Postgres, &[]);
     let (at, base) = (kafka.address.clone(), postgres.address.clone());
     let engines = Shared { kafka: at, postgres: base, ..Shared::engines() };
-    let cluster = Cluster::new(Plan { engines, ..Plan::shared() });
+    let cluster = Cluster::new(Plan { engines, lines: SHORT_SESSION.to_owned(), ..Plan::shared() });
     cluster.is_not_scanned();
     let observer = cluster.observer();
     let mut crew = Crew::start(&cluster, 1, 2);

@@ -41,11 +41,22 @@ pub(crate) struct Own {
     pub(crate) address: String,
 }
 
+/// The lines that have a broker take members that may be silent for a shorter time.
+pub(crate) const SHORT_SESSIONS: (&str, &str) =
+    ("KAFKA_EXTRA", "group.min.session.timeout.ms=1000");
+
+/// And the line that has ours make use of it: who is killed is noticed after this.
+pub(crate) const SHORT_SESSION: &str = "topics.session_timeout_ms = 3000\n";
+
 impl Own {
     /// Starts one, with more of the script's environment.
     pub(crate) fn start(kind: Kind, settings: &[(&'static str, &str)]) -> Self {
+        Self::start_on(kind, free_port(), settings)
+    }
+
+    /// The same on a port that is known before.
+    pub(crate) fn start_on(kind: Kind, port: u16, settings: &[(&'static str, &str)]) -> Self {
         sweep();
-        let port = free_port();
         let instance = format!("tests-{}-{port}", std::process::id());
         let settings = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         let mut own = Self { kind, instance, port, settings, address: String::new() };
@@ -85,7 +96,8 @@ impl Own {
 
 impl Drop for Own {
     fn drop(&mut self) {
-        forget(self.kind, &self.instance);
+        // Where it fails, the next run sweeps it away.
+        let _ = self.command(&[end_of(self.kind)]).stdout(Stdio::null()).status();
     }
 }
 
@@ -97,10 +109,9 @@ fn command(kind: Kind, instance: &str) -> Command {
     command
 }
 
-fn forget(kind: Kind, instance: &str) {
-    let mut command = command(kind, instance);
-    // Where it fails, the next run sweeps it away.
-    let _ = command.arg("wipe").stdout(Stdio::null()).stderr(Stdio::null()).status();
+/// The word that ends an instance, and forgets it: the registry keeps nothing.
+fn end_of(kind: Kind) -> &'static str {
+    if kind == Kind::Registry { "down" } else { "wipe" }
 }
 
 /// Sweeps away, once, the engines of tests that were killed before they could.
@@ -113,7 +124,8 @@ fn sweep() {
                 let owner = instance.strip_prefix("tests-").and_then(|rest| rest.split('-').next());
                 let is_dead = |id: &str| !PathBuf::from(format!("/proc/{id}")).exists();
                 if owner.is_some_and(is_dead) {
-                    forget(kind, &instance);
+                    let _ =
+                        command(kind, &instance).arg(end_of(kind)).stdout(Stdio::null()).status();
                 }
             }
         }
@@ -132,14 +144,14 @@ fn instances(name: &str) -> Vec<String> {
 }
 
 /// A port that nobody listens on, nor on those that a broker uses beside it: 1000 and 2000 further
-/// on, and 100 further on where a proxy stands before it.
+/// on, and 100 and 200 further on where it has more of them.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 900).unwrap();
     for _ in 0..900 {
         let port = 23_000 + (start + NEXT.fetch_add(7, Ordering::SeqCst)) % 900;
         let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if [0, 100, 1_000, 2_000].into_iter().all(|further| is_free(port + further)) {
+        if [0, 100, 200, 1_000, 2_000].into_iter().all(|further| is_free(port + further)) {
             return port;
         }
     }

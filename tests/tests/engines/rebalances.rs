@@ -7,7 +7,7 @@ use super::cluster::{Cluster, Plan};
 use super::crew::Crew;
 use super::evidence::{Retries, judge};
 use super::observer::Observed;
-use super::own::{Kind, Own};
+use super::own::{Kind, Own, SHORT_SESSION, SHORT_SESSIONS};
 use super::{Shared, is_full};
 use crate::oracle::avro;
 use crate::sender::{Dice, Sent};
@@ -21,15 +21,12 @@ const FILES: u64 = 10;
 /// How often the members change.
 const CHANGES: u64 = 50;
 
-/// What is left of a member that has been killed is noticed after this.
-const SESSION: &str = "topics.session_timeout_ms = 2000\n";
-
 #[test]
 fn fifty_rebalances_double_nothing() {
     let _alone = super::alone();
-    let kafka = Own::start(Kind::Kafka, &[("KAFKA_EXTRA", "group.min.session.timeout.ms=1000")]);
+    let kafka = Own::start(Kind::Kafka, &[SHORT_SESSIONS]);
     let engines = Shared { kafka: kafka.address.clone(), ..Shared::engines() };
-    let lines = SESSION.to_owned();
+    let lines = SHORT_SESSION.to_owned();
     let cluster = Cluster::new(Plan { engines, shards: 16, lines, ..Plan::shared() });
     cluster.is_not_scanned();
     let observer = cluster.observer();

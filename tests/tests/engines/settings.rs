@@ -3,19 +3,20 @@
 use std::fs;
 
 use super::cluster::{Cluster, Plan};
+use crate::batchless::Run;
 
 /// A setting that is wrong: what is changed, the command, and what must be named.
-struct Case {
-    what: &'static str,
+pub(crate) struct Case<'a> {
+    pub(crate) what: &'a str,
     /// Lines of the configuration by their beginning, and what takes their place.
-    lines: &'static [(&'static str, &'static str)],
-    environment: &'static [(&'static str, &'static str)],
-    command: &'static [&'static str],
-    names: &'static [&'static str],
+    pub(crate) lines: &'a [(&'a str, &'a str)],
+    pub(crate) environment: &'a [(&'a str, &'a str)],
+    pub(crate) command: &'a [&'a str],
+    pub(crate) names: &'a [&'a str],
 }
 
 /// Where nobody listens.
-const CASES: &[Case] = &[
+const CASES: &[Case<'_>] = &[
     Case {
         what: "the store's password",
         lines: &[],
@@ -118,9 +119,10 @@ const CASES: &[Case] = &[
     },
 ];
 
-impl Case {
-    /// Fails unless the command ends by itself, with 1, and names what it must in one sentence.
-    fn assert_named(&self, cluster: &Cluster) {
+impl Case<'_> {
+    /// What is not as it must be, if anything: the command ends by itself, with 1, and names what it
+    /// must in one sentence.
+    pub(crate) fn off(&self, cluster: &Cluster) -> Option<String> {
         let path = cluster.path().join("batchless.toml");
         let text = fs::read_to_string(&path).unwrap();
         for (beginning, line) in self.lines {
@@ -130,17 +132,19 @@ impl Case {
         command.envs(self.environment.iter().copied());
         let run = cluster.ended(command);
         fs::write(path, text).unwrap();
-        let errors: Vec<&str> = run.stderr.lines().filter(|it| !is_log(it)).collect();
-        println!("{}: {}", self.what, errors.join("\n"));
-        let is_named = self.names.iter().all(|name| errors.iter().any(|it| it.contains(name)));
-        assert_eq!(
-            (run.code, errors.len(), is_named),
-            (Some(1), 1, true),
-            "{}: {run:?}",
-            self.what
-        );
-        assert!(!run.stderr.contains("not-this-one"), "{}: a secret is told", self.what);
+        off(self.what, &run, self.names)
     }
+}
+
+/// What is off with how a run has ended: it must be with 1, and these be named in one sentence.
+pub(crate) fn off(what: &str, run: &Run, names: &[&str]) -> Option<String> {
+    let errors: Vec<&str> = run.stderr.lines().filter(|it| !is_log(it)).collect();
+    let told = errors.join("\n");
+    println!("{what}: {told}");
+    assert!(!run.stderr.contains("not-this-one"), "{what}: a secret is told");
+    let is_named = names.iter().all(|name| told.contains(name));
+    let is_off = (run.code, errors.len(), is_named) != (Some(1), 1, true);
+    is_off.then(|| format!("{what}: {:?}, {names:?} in {told}", run.code))
 }
 
 /// A line of the log begins with the time.
@@ -152,8 +156,7 @@ fn is_log(line: &str) -> bool {
 fn what_is_set_wrong_is_named() {
     let _alone = super::alone();
     let cluster = Cluster::new(Plan { is_on_s3: true, ..Plan::shared() });
-    for case in CASES {
-        case.assert_named(&cluster);
-    }
+    let off: Vec<String> = CASES.iter().filter_map(|case| case.off(&cluster)).collect();
+    assert!(off.is_empty(), "{off:#?}");
     println!("settings: {} wrong, {} named, exit code 1 each", CASES.len(), CASES.len());
 }

@@ -5,7 +5,7 @@ use super::Shared;
 use super::cluster::{Cluster, Member, Plan};
 use super::crew::Crew;
 use super::evidence::judge;
-use super::own::{Kind, Own};
+use super::own::{Kind, Own, SHORT_SESSION, SHORT_SESSIONS};
 use super::patiently;
 use crate::sender::Sent;
 
@@ -24,10 +24,9 @@ const RECORDS: u64 = 60_000;
 #[test]
 fn who_wakes_up_too_late_is_fenced_and_does_nothing() {
     let _alone = super::alone();
-    let shortest = "group.min.session.timeout.ms=1000";
-    let kafka = Own::start(Kind::Kafka, &[("KAFKA_EXTRA", shortest)]);
+    let kafka = Own::start(Kind::Kafka, &[SHORT_SESSIONS]);
     let engines = Shared { kafka: kafka.address.clone(), ..Shared::engines() };
-    let lines = "topics.session_timeout_ms = 3000\n".to_owned();
+    let lines = SHORT_SESSION.to_owned();
     let cluster = Cluster::new(Plan { engines, shards: SHARDS, lines, ..Plan::shared() });
     cluster.is_not_scanned();
     let observer = cluster.observer();
