@@ -130,6 +130,8 @@ fn of_code(settings: &Settings, at: &str, code: &SqlState) -> Option<(String, bo
         }
         "25006" => (format!("{server} can only be read: it is a standby"), true),
         "58030" => (format!("reading or writing failed on {server}"), true),
+        // Something before failed that nobody was told of; a rollback follows.
+        "25P02" => (format!("{server} has given up the round"), true),
         // A plan of a statement that was prepared before a table was altered.
         "0A000" => (format!("{server} altered a table"), true),
         code if code.starts_with("40") => {

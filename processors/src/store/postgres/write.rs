@@ -152,8 +152,11 @@ pub(super) async fn commit(
     let error = match written {
         Ok(Written::All) => {
             probe.written(from.shard);
-            let committed = session.batch("COMMIT").await;
-            return committed.map_err(|failure| failed_in_commit(settings, from.shard, failure));
+            return session.batch("COMMIT").await.map_err(|failure| {
+                // Whatever the server makes of the session now, nobody is to build on it.
+                session.give_up();
+                failed_in_commit(settings, from.shard, failure)
+            });
         }
         Ok(Written::Earlier) => None,
         Ok(Written::Fenced) => {
