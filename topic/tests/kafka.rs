@@ -2,7 +2,7 @@
 //!
 //! `eval "$(engines/up)"` starts the broker and says where it is; `./test` does so itself. Each log
 //! has a prefix of its own, and its topics are deleted afterwards.
-#![expect(clippy::unwrap_used, reason = "a test ends where its surroundings fail")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its surroundings fail")]
 
 #[path = "kafka/cluster.rs"]
 mod cluster;
@@ -16,6 +16,8 @@ mod opening;
 mod outage;
 #[path = "kafka/rebalance.rs"]
 mod rebalance;
+#[path = "kafka/registered.rs"]
+mod registered;
 
 use topic::conformance::{Subject, layout, run_all};
 use topic::kafka::KafkaLog;

@@ -47,7 +47,8 @@ impl Writer {
         let (owned, its_name) = (Arc::clone(shared), name.to_owned());
         let life = move || match publisher(&owned, &its_name) {
             Ok(publisher) => {
-                let (decided, positions) = (owned.decided.clone(), owned.positions.clone());
+                let (decided, positions) =
+                    (Arc::clone(&owned.decided), Arc::clone(&owned.positions));
                 drop(owned);
                 let idle = || {
                     decided.feed.serve();

@@ -68,7 +68,7 @@ fn join(tasks: &mut JoinSet<Result<(), Error>>, log: KafkaLog) -> CancellationTo
     let until = cancel.clone();
     tasks.spawn(async move {
         let owner = |assignment, cancel| own(log.clone(), assignment, cancel);
-        let stopped = |partition, error| panic!("the owner of {partition} stopped: {error}");
+        let stopped = |partition, error| panic!("the owner of {partition}: {error}");
         own_partitions(&log, GROUP, Topic::Records, &until, owner, stopped).await
     });
     cancel
