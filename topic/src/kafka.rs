@@ -81,7 +81,7 @@ struct Shared {
     positions: Arc<Positions>,
     ranges: Arc<Ranges>,
     threads: Threads,
-    is_closed: AtomicBool,
+    is_closed: Arc<AtomicBool>,
 }
 
 /// The names of the topics on the broker, and how many partitions they have.
@@ -142,7 +142,7 @@ impl KafkaLog {
             positions,
             ranges,
             threads: Threads::default(),
-            is_closed: AtomicBool::new(false),
+            is_closed: Arc::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -163,7 +163,7 @@ impl KafkaLog {
     }
 
     /// Lets go of everything: its members have left their groups when it returns, and its writers
-    /// have ended that nobody holds. Nothing can be done with it afterwards.
+    /// have ended. Nothing can be done with them afterwards.
     pub async fn close(&self) {
         let shared = Arc::clone(&self.shared);
         let _ = fault::blocking(move || {

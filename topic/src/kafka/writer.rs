@@ -1,5 +1,6 @@
 //! The writer of a name: a thread of its own, since the client's calls about transactions block.
 
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -23,7 +24,7 @@ const CALL: Duration = Duration::from_secs(1);
 
 /// How often a writer without work looks at what its client has to say, and at what those of the log
 /// have that nobody else looks at: it would add up during an outage.
-const SERVE_EVERY: Duration = Duration::from_secs(1);
+const SERVE_EVERY: Duration = Duration::from_millis(500);
 
 /// The one writer of a name on Kafka.
 ///
@@ -49,14 +50,16 @@ impl Writer {
             Ok(publisher) => {
                 let (decided, positions) =
                     (Arc::clone(&owned.decided), Arc::clone(&owned.positions));
+                let is_closed = Arc::clone(&owned.is_closed);
                 drop(owned);
-                let idle = || {
+                let is_over = || {
                     decided.feed.serve();
                     positions.serve();
+                    is_closed.load(Ordering::Relaxed)
                 };
                 // Where nobody waits any more, there is nothing to publish either.
                 if opened.send(Ok(())).is_ok() {
-                    work(publisher, &taken, idle);
+                    work(publisher, &taken, is_over);
                 }
             }
             Err(error) => {
@@ -80,18 +83,20 @@ impl crate::Writer for Writer {
 }
 
 fn ended() -> Error {
-    let what = "the thread of a writer ended; report it".to_owned();
+    let what = "its thread has ended, as it does where the log is closed".to_owned();
     Error::Indefinite { what, source: None }
 }
 
-/// Publishes what comes until nobody is left to give anything.
-fn work(mut publisher: Publisher, jobs: &mpsc::Receiver<Job>, idle: impl Fn()) {
+/// Publishes what comes until nobody is left to give anything, or the log is closed.
+fn work(mut publisher: Publisher, jobs: &mpsc::Receiver<Job>, is_over: impl Fn() -> bool) {
     loop {
         let Job { batch, done } = match jobs.recv_timeout(SERVE_EVERY) {
             Ok(job) => job,
             Err(RecvTimeoutError::Timeout) => {
                 publisher.serve();
-                idle();
+                if is_over() {
+                    return;
+                }
                 continue;
             }
             Err(RecvTimeoutError::Disconnected) => return,
