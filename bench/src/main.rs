@@ -37,6 +37,10 @@ const ROUNDS: u32 = 3;
 /// The first argument of a process that is one stage.
 const STAGE: &str = "stage";
 
+/// The first argument where a file is only to be written, for who measures by other means: then
+/// format, records, accounts, the file's number and its path.
+const GENERATE: &str = "generate";
+
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,6 +59,12 @@ fn run() -> anyhow::Result<()> {
         let stage = Stage::named(stage).with_context(|| format!("no such stage: {stage}"))?;
         let cost = stage::run(stage, format, Path::new(directory))?;
         return Ok(writeln!(std::io::stdout(), "{}", serde_json::to_string(&cost)?)?);
+    }
+    if let [first, format, records, accounts, number, path] = arguments.as_slice()
+        && first == GENERATE
+    {
+        let plan = input::plan(format, records.parse()?, accounts.parse()?, number.parse()?)?;
+        return write_plan(&plan, Path::new(path)).map(|_| ());
     }
     all(&Options::parse(arguments.into_iter())?)
 }
@@ -143,8 +153,12 @@ fn write_file(format: &str, records: u64, accounts: u64, directory: &Path) -> an
     let plan = input::plan(format, records, accounts, 1)?;
     let inbox = input::inbox(directory);
     std::fs::create_dir(&inbox)?;
-    let mut out = BufWriter::new(File::create(inbox.join(input::FILE))?);
-    let generated = generate::generate(&plan, &mut out)?;
+    write_plan(&plan, &inbox.join(input::FILE))
+}
+
+fn write_plan(plan: &generate::Plan, path: &Path) -> anyhow::Result<u64> {
+    let mut out = BufWriter::new(File::create(path)?);
+    let generated = generate::generate(plan, &mut out)?;
     // The disk is done with it before anything is measured.
     out.into_inner()?.sync_all()?;
     Ok(generated.bytes)
