@@ -309,8 +309,8 @@ impl Publisher {
         self.serve();
     }
 
-    /// Hears all that the client has to say: deliveries, errors, its log. Each look takes one thing,
-    /// and what was not heard counts as under way.
+    /// Hears all that the client has to say: deliveries, errors, its log. Each look takes one
+    /// thing, and what was not heard counts as under way.
     pub(super) fn serve(&self) {
         let mut left = self.client.in_flight_count();
         while left > 0 {

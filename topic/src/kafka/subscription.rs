@@ -45,7 +45,7 @@ use crate::{Assignment, Change, Error, Membership, Revocation};
 /// member as dead that never does.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// How long the client is listened to at a time. Its errors, its log and its changes come one by one.
+/// How long the client is listened to at a time. Errors, its log and changes come one by one.
 const HEARING: Duration = Duration::from_millis(1);
 
 /// How long leaving a group may take; a broker that is away is not waited for.

@@ -22,8 +22,8 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(15);
 /// How long one call of that may take before errors are looked at.
 const CALL: Duration = Duration::from_secs(1);
 
-/// How often a writer without work looks at what its client has to say, and at what those of the log
-/// have that nobody else looks at: it would add up during an outage.
+/// How often a writer without work looks at what its client has to say, and at what those of the
+/// log have that nobody else looks at: it would add up during an outage.
 const SERVE_EVERY: Duration = Duration::from_millis(500);
 
 /// The one writer of a name on Kafka.
