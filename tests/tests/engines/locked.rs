@@ -52,7 +52,6 @@ listener.name.signed.plain.sasl.jaas.config=org.apache.kafka.common.security.pla
 
 #[test]
 fn a_locked_broker_is_named_and_opens_to_the_right_key() {
-    let _alone = super::alone();
     let folder = tempfile::tempdir().unwrap();
     let kafka = locked_broker(folder.path());
     let engines = Shared { kafka: kafka.address.clone(), ..Shared::engines() };
@@ -95,7 +94,6 @@ fn a_locked_broker_is_named_and_opens_to_the_right_key() {
 
 #[test]
 fn a_server_that_takes_tls_alone_is_named() {
-    let _alone = super::alone();
     let postgres = Own::start(Kind::Postgres, &[]);
     let engines = Shared { postgres: postgres.address.clone(), ..Shared::engines() };
     let cluster = Cluster::new(Plan { engines, ..Plan::shared() });
@@ -117,7 +115,6 @@ fn a_server_that_takes_tls_alone_is_named() {
 /// `run --once` ends where a server's disk stays full, says so, and goes on once there is space.
 #[test]
 fn a_full_disk_of_the_server_is_named() {
-    let _alone = super::alone();
     let folder = tempfile::tempdir().unwrap();
     // The server runs as a user of its own, who must get there.
     let place = Path::new("/var/tmp").join(format!("batchless-tests-{}", std::process::id()));

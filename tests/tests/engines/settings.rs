@@ -105,7 +105,11 @@ const CASES: &[Case<'_>] = &[
     },
     Case {
         what: "a bucket that is not there",
-        lines: &[("location = \"s3://", "location = \"s3://no-such-bucket/ach\"")],
+        lines: &[(
+            "encoding = \"cp500\"",
+            "encoding = \"cp500\"\n[[feed]]\nname = \"more\"\nformat = \"nacha\"\n\
+             location = \"s3://no-such-bucket/more\"",
+        )],
         environment: &[],
         command: &["watch"],
         names: &["location", "no-such-bucket"],
@@ -154,7 +158,6 @@ fn is_log(line: &str) -> bool {
 
 #[test]
 fn what_is_set_wrong_is_named() {
-    let _alone = super::alone();
     let cluster = Cluster::new(Plan { is_on_s3: true, ..Plan::shared() });
     let off: Vec<String> = CASES.iter().filter_map(|case| case.off(&cluster)).collect();
     assert!(off.is_empty(), "{off:#?}");
