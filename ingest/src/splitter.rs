@@ -19,16 +19,16 @@ use crate::pick::{self, Pick, Picked};
 use crate::split::{self, Broken, Chunk, Split};
 use crate::step::Step;
 
-/// How many chunks of one file may be made and not yet published, whatever the others have: one on
-/// its way, one behind it.
-const CHUNKS_AHEAD: usize = 2;
+/// How many chunks of one file may be made and not yet published, whatever the others have: another
+/// one is in the making meanwhile.
+const CHUNKS_AHEAD: usize = 1;
 
 /// How many more where there is room for them: chunks that wait are published together, as a publish
 /// over many partitions costs as much for one as for four of them.
-const CHUNKS_MORE: usize = 6;
+const CHUNKS_MORE: usize = 7;
 
 /// How many of those there may be of all files: some tens of megabytes.
-pub(crate) const CHUNKS_ROOM: usize = 16;
+pub(crate) const CHUNKS_ROOM: usize = 12;
 
 /// A file with no more records than this never waits for the shards.
 const SMALL_FILE_RECORDS: i64 = 10_000;
