@@ -190,14 +190,18 @@ pub(crate) async fn drive(
     signals: &mut Signals,
     grace_seconds: u64,
 ) -> anyhow::Result<bool> {
-    let (mut work, mut until) = (std::pin::pin!(work), std::pin::pin!(until));
+    let mut work = std::pin::pin!(work);
+    // Dropped once the owners are told to end: they may need what it holds of the log to do so.
+    let mut until = Some(Box::pin(until));
     let mut is_done = false;
     let mut told_to_stop = false;
     loop {
         let grace = tokio::time::sleep(Duration::from_secs(grace_seconds));
         tokio::select! {
             ended = &mut work => return ended.map(|()| is_done),
-            done = &mut until, if !cancel.is_cancelled() => {
+            () = cancel.cancelled(), if until.is_some() => until = None,
+            Some(done) = async { Some(until.as_mut()?.await) }, if until.is_some() => {
+                until = None;
                 done?;
                 is_done = true;
                 cancel.cancel();
