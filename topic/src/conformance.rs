@@ -104,6 +104,7 @@ pub async fn run_all<S: Subject>(subject: &S) -> Vec<(&'static str, Result<(), B
         publishing::half_a_publish_is_never_seen,
         publishing::an_empty_batch_is_a_success,
         reading::a_read_keeps_to_its_range_and_size,
+        reading::a_read_that_is_given_up_takes_nothing,
         reading::a_read_outside_the_log_is_an_error,
         reading::all_of_a_partition_is_read,
         writers::a_new_writer_fences_the_former,

@@ -1,6 +1,9 @@
 //! Rules of reading.
 
+use std::time::Duration;
+
 use schemas::Topic;
+use tokio::time::timeout;
 
 use super::{Broken, Subject, all, ensure, ensure_eq, fill, texts, values};
 use crate::{Error, Log};
@@ -23,6 +26,28 @@ pub async fn a_read_keeps_to_its_range_and_size<S: Subject>(subject: &S) -> Resu
     ensure!(found.is_empty(), "an empty range gave {} messages", found.len());
     let found = log.read(Topic::Records, 1, 100..200, 1 << 20).await?;
     ensure!(found.is_empty(), "at the end there were {} messages", found.len());
+    Ok(())
+}
+
+/// A read may be given up at any moment: whoever reads from there next gets all of it.
+pub async fn a_read_that_is_given_up_takes_nothing<S: Subject>(subject: &S) -> Result<(), Broken> {
+    const COUNT: usize = 3_000;
+    let log = subject.log().await;
+    fill(&log, 1, COUNT).await?;
+    // Where somebody has read up to, so that the next read is one that goes on.
+    let before = log.read(Topic::Records, 1, 0..1_000, 1 << 20).await?;
+    let from = before.last().map_or(0, |last| last.offset + 1);
+    for tenths in 0..30 {
+        let patience = Duration::from_micros(tenths * 100);
+        let _ = timeout(patience, log.read(Topic::Records, 1, from..i64::MAX, 1 << 20)).await;
+    }
+    let mut found = Vec::new();
+    crate::read_all(&log, Topic::Records, 1, from, |message| {
+        found.push(message);
+        Ok::<(), Error>(())
+    })
+    .await?;
+    ensure_eq!(values(&found), texts(before.len()..COUNT), "after reads that were given up");
     Ok(())
 }
 

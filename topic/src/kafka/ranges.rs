@@ -103,7 +103,7 @@ impl Ranges {
         for place in &self.places {
             // One that is locked is in use.
             if let Ok(mut place) = place.try_lock()
-                && place.next.is_some()
+                && (place.next.is_some() || place.spot.next().is_some())
                 && FORGOTTEN_AFTER < place.used.elapsed()
             {
                 place.forget();
@@ -129,7 +129,10 @@ impl Place {
         offsets: Range<i64>,
         bytes_max: usize,
     ) -> Result<Vec<Received>, Error> {
-        if self.next != Some(offsets.start) {
+        // Where this read is given up in the middle, nobody knows what it has taken: the reading
+        // stands nowhere then, and the next one begins anew.
+        let next = self.next.take();
+        if next != Some(offsets.start) {
             self.forget();
             let (first, end) = self.watermarks(decided).await?;
             let (topic, partition, offset) = (self.spot.topic, self.spot.partition, offsets.start);
@@ -142,11 +145,13 @@ impl Place {
             }
             self.start(decided, offset).await?;
         } else if offsets.end <= self.empty_until {
+            self.next = next;
             return Ok(Vec::new());
         } else if self.spot.next().is_none() && self.ahead.is_none() {
             // The end was reached then; there may be more by now.
             let (_, end) = self.watermarks(decided).await?;
             if end <= self.empty_until {
+                self.next = next;
                 return Ok(Vec::new());
             }
             self.end = end;
