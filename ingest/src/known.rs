@@ -7,9 +7,15 @@ use schemas::codec::{Codec, EventType};
 use schemas::file::FileState;
 use schemas::{Digest, FileId, Topic};
 use serde::Deserialize;
+use tokio::time::{Duration, Instant};
 use topic::{Error, Log, Received};
 
 use crate::follow::Follower;
+
+/// How long what was sent may be out of sight: longer than a log lets a publish stand open.
+const SENT_PATIENCE: Duration = Duration::from_secs(30);
+
+const SENT_LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The reason code of a file that failed because its bytes weren't there any more.
 pub(crate) const OBJECT_GONE: &str = "object_gone";
@@ -42,6 +48,8 @@ pub(crate) struct Known {
     /// Files that came to be reconciled since somebody asked.
     reconciled: BTreeSet<FileId>,
     rows: Follower,
+    /// Commands that the owners of files had not answered when this was read, and later ones.
+    commands: Follower,
 }
 
 /// What is needed of a row of `files`, or of the command that will make one.
@@ -101,18 +109,47 @@ impl Known {
             missing: BTreeSet::new(),
             reconciled: BTreeSet::new(),
             rows: Follower::new(log, Topic::Files),
+            commands: Follower::new(log, Topic::Commands),
         };
         // The positions are read first: a command that is answered in between is then seen twice
         // instead of not at all.
         let positions = log.committed(files_group, Topic::Commands).await?;
         let positions = positions.into_iter().map(Option::unwrap_or_default).collect();
+        known.commands = Follower::at(Topic::Commands, positions);
         known.follow(log).await?;
-        let mut commands = Follower::at(Topic::Commands, positions);
-        commands.poll(log, |_, command| known.take(EventType::PublishFile, &command)).await?;
         Ok(known)
     }
 
-    /// Reads what the owners of files have written since.
+    /// The same, once all of these files can be seen, which are known to have been sent.
+    ///
+    /// The row of an object and the command for its file were published together, but of the
+    /// commands' partition a log may show nothing for a while behind what another writer has begun
+    /// and not ended, as one does that was killed. Without them a file of the same identifier would
+    /// pass for the first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`]; *retry* where one can't be seen.
+    pub(crate) async fn read_with<L: Log>(
+        log: &L,
+        files_group: &str,
+        ledger: &str,
+        sent: &[FileId],
+    ) -> Result<Self, Error> {
+        let mut known = Self::read(log, files_group, ledger).await?;
+        let until = Instant::now() + SENT_PATIENCE;
+        while let Some(unseen) = sent.iter().find(|file_id| known.file(file_id).is_none()) {
+            if until < Instant::now() {
+                let what = format!("what was sent of file {unseen} is not to be seen yet");
+                return Err(Error::Retry { what, source: None });
+            }
+            tokio::time::sleep(SENT_LOOK_EVERY).await;
+            known.follow(log).await?;
+        }
+        Ok(known)
+    }
+
+    /// Reads what the owners of feeds and of files have written since.
     ///
     /// # Errors
     ///
@@ -121,6 +158,10 @@ impl Known {
         let mut rows = self.rows.clone();
         rows.poll(log, |_, row| self.take(EventType::File, &row)).await?;
         self.rows = rows;
+        let mut commands = self.commands.clone();
+        let publish = EventType::PublishFile;
+        commands.poll(log, |_, command| self.take(publish, &command)).await?;
+        self.commands = commands;
         Ok(())
     }
 

@@ -33,6 +33,7 @@ use splitting::Splitting;
 mod command;
 mod operate;
 mod splitting;
+mod together;
 mod work;
 
 /// The consumer group whose members share the files.

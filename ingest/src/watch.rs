@@ -77,7 +77,11 @@ async fn own<L: Log>(
     cancel: CancellationToken,
 ) -> Result<(), Error> {
     let attempt = |()| async {
-        let worked = match FeedOwner::begin(&log, &config, partition, &membership).await {
+        let begun = tokio::select! {
+            () = cancel.cancelled() => return ((), Ok(())),
+            begun = FeedOwner::begin(&log, &config, partition, &membership) => begun,
+        };
+        let worked = match begun {
             Ok(mut owner) => owner.work(&cancel).await,
             Err(failure) => Err(failure),
         };
@@ -153,6 +157,9 @@ impl<'a, L: Log> FeedOwner<'a, L> {
                 row.state = ArrivalState::SEEN;
             }
         }
+        let sent = rows.values().filter(|row| row.state.is_sent()).filter_map(|row| row.file_id);
+        let known =
+            Known::read_with(log, FILES_GROUP, &config.ledger, &sent.collect::<Vec<_>>()).await?;
         let partitions = log.partitions(Topic::Arrivals);
         let now = Instant::now();
         let mine = |feed: &&Feed| partition_of(&feed.name, partitions) == partition;
@@ -162,7 +169,7 @@ impl<'a, L: Log> FeedOwner<'a, L> {
             partition,
             writer,
             consumed,
-            known: Known::read(log, FILES_GROUP, &config.ledger).await?,
+            known,
             rows,
             waiting: Waiting::default(),
             verifying: JoinSet::new(),

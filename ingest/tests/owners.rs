@@ -193,6 +193,24 @@ async fn bytes_of_another_feed_do_not_keep_a_failed_file_waiting() {
     house.stop().await;
 }
 
+/// What the former owner of the feed sent is not to be seen at first: the next one waits for it, or
+/// it would take a file of the same identifier for the first.
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_is_known_before_anything_else_is_decided() {
+    let mut house = House::new(Fault::Retry, 0);
+    house.put("a.ach", nacha(30, 'A')).await;
+    house.start_watching();
+    house.until(|roll| states(roll).get("a.ach").is_some_and(|state| state == "verified")).await;
+    house.stop().await;
+    house.log.hides_commands.store(40, Ordering::SeqCst);
+    house.put("b.ach", nacha(31, 'A')).await;
+    house.start_watching();
+    let roll = house.until(|roll| states(roll).get("b.ach").is_some_and(|b| b != "seen")).await;
+    assert_eq!(house.log.hides_commands.load(Ordering::SeqCst), 0, "{roll:?}");
+    house.until(|roll| states(roll).get("b.ach").is_some_and(|state| state == "held")).await;
+    house.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_file_is_published_only_under_the_settings_that_it_was_verified_under() {
     let mut house = House::new(Fault::Retry, 0);

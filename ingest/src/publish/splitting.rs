@@ -7,14 +7,12 @@ use schemas::codec::{Codec, Event};
 use schemas::command::Action;
 use schemas::file::{AnswerKind, File, FileState};
 use schemas::{ClearingRecord, CommandId, FileId, RecordRejected, Topic};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use topic::{Log, Message, MessageSet, cloud_events};
 
-use super::command::Changed;
 use super::operate::{Ask, closes};
-use super::work::{answer, conclude, end_if_answered, fail, published_again, replay_end};
+use super::work::{answer, end_if_answered, fail, published_again, replay_end};
 use super::{FileOwner, SETTINGS_CHANGED, is_held_for_settings, size_of};
 use crate::attempt::Failure;
 use crate::bucket::{self, Object};
@@ -22,7 +20,7 @@ use crate::feed::After;
 use crate::format::revision;
 use crate::pick::{Pick, Picked, Read, Wanted};
 use crate::split::{Chunk, Plan, Split};
-use crate::splitter::{Ended, Made, Pass, Produced, Splitter};
+use crate::splitter::{Pass, Splitter};
 use crate::step::Step;
 
 /// How long a file rests whose object can't be read.
@@ -42,25 +40,11 @@ pub(super) enum Purpose {
     Resubmit(CommandId),
 }
 
-/// How many chunks are published together at most: with more, a command would wait longer, and a
-/// crash would leave more to be made again.
-const CHUNKS_TOGETHER: usize = 4;
-
-/// Chunks that are published together, and the rows of their files behind them.
-#[derive(Default)]
-struct Together {
-    sets: Vec<MessageSet>,
-    changed: Changed,
-    /// One for each chunk.
-    steps: Vec<Step>,
-    places: Vec<OwnedSemaphorePermit>,
-}
-
 /// A file that is being read again. Dropping it stops that.
 #[derive(Debug)]
 pub(super) struct Splitting {
-    purpose: Purpose,
-    generation: u64,
+    pub(super) purpose: Purpose,
+    pub(super) generation: u64,
     _stop: DropGuard,
 }
 
@@ -277,91 +261,8 @@ impl<L: Log> FileOwner<'_, L> {
         differs.and_then(|(name, pinned, today)| changed(format!("{name} {pinned}"), today))
     }
 
-    /// Publishes what a splitter made, and what others have made meanwhile: together, as a publish
-    /// costs as much for one chunk as for some. What is left of a splitter that was stopped is
-    /// dropped: its generation is not the one that reads the file now.
-    pub(super) async fn publish_produced(&mut self, produced: Produced) -> Result<(), Failure> {
-        let mut together = Together::default();
-        let mut next = Some(produced);
-        while let Some(Produced { file_id, generation, result, place }) = next {
-            let splitting = self.splitting.get(&file_id);
-            let splitting = splitting.filter(|splitting| splitting.generation == generation);
-            if let Some(Splitting { purpose, .. }) = splitting {
-                let purpose = *purpose;
-                match result {
-                    Ok(Made::Chunk(chunk)) if purpose == Purpose::Publish => {
-                        self.add_chunk(&mut together, file_id, *chunk)?;
-                        together.places.extend(place);
-                    }
-                    other => {
-                        self.publish_together(std::mem::take(&mut together)).await?;
-                        self.publish_alone(file_id, purpose, other).await?;
-                    }
-                }
-            }
-            let is_full = CHUNKS_TOGETHER <= together.steps.len();
-            next = if is_full { None } else { self.produced.try_recv().ok() };
-        }
-        self.publish_together(together).await
-    }
-
-    async fn publish_alone(
-        &mut self,
-        file_id: FileId,
-        purpose: Purpose,
-        result: Result<Made, Ended>,
-    ) -> Result<(), Failure> {
-        let Some(file) = self.open.get(&file_id).cloned() else { return Ok(()) };
-        match result {
-            Ok(Made::Chunk(chunk)) => self.publish_replayed(file, *chunk).await,
-            Ok(Made::Picked(picked)) => self.publish_picked(file, picked).await,
-            Err(Ended::Failed(reason)) => self.publish_failed(file, purpose, reason).await,
-            Err(Ended::Away(error)) => {
-                self.rest(file_id, &error);
-                Ok(())
-            }
-        }
-    }
-
-    /// Adds a chunk of a file that is published for the first time.
-    fn add_chunk(
-        &mut self,
-        together: &mut Together,
-        file_id: FileId,
-        chunk: Chunk,
-    ) -> Result<(), Failure> {
-        let Chunk { sets, checkpoint, is_last } = chunk;
-        let file = together.changed.get(&file_id).or_else(|| self.open.get(&file_id));
-        let Some(mut file) = file.cloned() else { return Ok(()) };
-        self.unreadable.remove(&file_id);
-        file.checkpoint = checkpoint;
-        file.state = FileState::PUBLISHING;
-        file.reason = None;
-        together.sets.extend(sets);
-        if is_last {
-            self.splitting.remove(&file_id);
-            together.sets.extend(self.close(&file, None)?);
-            file.state = FileState::PUBLISHED;
-            conclude(&mut file);
-        }
-        together.changed.insert(file);
-        together.steps.push(if is_last { Step::Closed } else { Step::ChunkPublished });
-        Ok(())
-    }
-
-    async fn publish_together(&mut self, together: Together) -> Result<(), Failure> {
-        let Together { sets, changed, steps, places } = together;
-        if steps.is_empty() {
-            return Ok(());
-        }
-        self.publish(sets, changed.rows).await?;
-        steps.into_iter().for_each(|step| self.config.step(step));
-        drop(places);
-        Ok(())
-    }
-
     /// Has a file give its place to others, as its object can't be read for now.
-    fn rest(&mut self, file_id: FileId, error: &bucket::Error) {
+    pub(super) fn rest(&mut self, file_id: FileId, error: &bucket::Error) {
         // That the bucket is away is told by itself.
         if !error.is_outage() && self.unreadable.insert(file_id) {
             tracing::warn!(%file_id, %error, "the object can't be read; trying again");
@@ -380,7 +281,11 @@ impl<L: Log> FileOwner<'_, L> {
 
     /// Publishes a chunk of a replay. Behind the last one the shards are asked what they have now,
     /// unless the file was not published to its end before.
-    async fn publish_replayed(&mut self, mut file: File, chunk: Chunk) -> Result<(), Failure> {
+    pub(super) async fn publish_replayed(
+        &mut self,
+        mut file: File,
+        chunk: Chunk,
+    ) -> Result<(), Failure> {
         let Chunk { mut sets, checkpoint, is_last } = chunk;
         let Some(work) = &mut file.work else { return Ok(()) };
         work.checkpoint = (!is_last).then_some(checkpoint);
@@ -402,7 +307,7 @@ impl<L: Log> FileOwner<'_, L> {
         Ok(())
     }
 
-    async fn publish_failed(
+    pub(super) async fn publish_failed(
         &mut self,
         mut file: File,
         purpose: Purpose,
@@ -423,7 +328,11 @@ impl<L: Log> FileOwner<'_, L> {
 
     /// Publishes records that were read again, each with the row of the file that it is the only
     /// one of, and the answer to the command.
-    async fn publish_picked(&mut self, mut file: File, picked: Vec<Picked>) -> Result<(), Failure> {
+    pub(super) async fn publish_picked(
+        &mut self,
+        mut file: File,
+        picked: Vec<Picked>,
+    ) -> Result<(), Failure> {
         self.splitting.remove(&file.file_id);
         let (Some(feed), Some(work)) = (self.config.feed(&file.feed), file.work.take()) else {
             return Ok(());
@@ -472,7 +381,7 @@ impl<L: Log> FileOwner<'_, L> {
     }
 
     /// The end of a file's run, for each shard that it touches.
-    fn close(
+    pub(super) fn close(
         &self,
         file: &File,
         command_id: Option<CommandId>,

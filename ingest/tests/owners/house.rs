@@ -47,6 +47,8 @@ pub(crate) struct FaultyLog {
     pub(crate) fault: Fault,
     /// Counts down to the publish that fails.
     pub(crate) left: Arc<AtomicUsize>,
+    /// How often still the topic of commands shows nothing: as behind a publish that stands open.
+    pub(crate) hides_commands: Arc<AtomicUsize>,
 }
 
 pub(crate) struct FaultyWriter {
@@ -83,6 +85,12 @@ impl Log for FaultyLog {
     }
 
     async fn end(&self, topic: Topic, partition: u32) -> Result<i64, Error> {
+        let less = |n: usize| n.checked_sub(1);
+        if topic == Topic::Commands
+            && self.hides_commands.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
+        {
+            return Ok(0);
+        }
         self.inner.end(topic, partition).await
     }
 
@@ -147,7 +155,12 @@ pub(crate) enum Trouble {
 impl House {
     pub(crate) fn new(fault: Fault, at: usize) -> Self {
         let inner = MemoryLog::with_holes(Layout::new(1, 2, SHARDS));
-        let log = FaultyLog { inner, fault, left: Arc::new(AtomicUsize::new(at)) };
+        let log = FaultyLog {
+            inner,
+            fault,
+            left: Arc::new(AtomicUsize::new(at)),
+            hides_commands: Arc::default(),
+        };
         let (bucket, store) = Bucket::memory();
         let clock = Arc::new(Mutex::new(0));
         let feed = Feed {
