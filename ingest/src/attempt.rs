@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 /// How long an owner waits before it begins again.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// How long an owner waits that was overtaken. Whoever owns the partition now opened its writer, and
-/// to open it again would stop that one: time for the group to say that the partition is no longer
-/// ours, as it does when a process wakes that was taken for lost.
+/// How long an owner waits that was overtaken. Whoever owns the partition now opened its writer,
+/// and to open it again would stop that one: time for the group to say that the partition is no
+/// longer ours, as it does when a process wakes that was taken for lost.
 const RETRY_AFTER_FENCED: Duration = Duration::from_secs(3);
 
 /// An attempt that lasts so long has worked.

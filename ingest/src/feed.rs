@@ -127,8 +127,8 @@ pub fn has_marker(object: &Object, listed: &[Object]) -> bool {
 }
 
 /// How many records a chunk has where nobody says otherwise. A publish costs some milliseconds
-/// whatever its size, and over many partitions tens of them on Kafka; five thousand make that small,
-/// and hold two megabytes.
+/// whatever its size, and over many partitions tens of them on Kafka; five thousand make that
+/// small, and hold two megabytes.
 pub const CHUNK_RECORDS: u32 = 5_000;
 
 /// What both owners of ingest are told at start.

@@ -47,8 +47,8 @@ impl<L: Log> Lag<L> {
         }
     }
 
-    /// How far those shards are behind that were seen to move lately, in events of all of them. On a
-    /// log whose offsets have holes it is a little less than said.
+    /// How far those shards are behind that were seen to move lately, in events of all of them. On
+    /// a log whose offsets have holes it is a little less than said.
     async fn look(&self) -> Result<i64, topic::Error> {
         let mut seen = self.seen.lock().await;
         if seen.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {

@@ -241,8 +241,8 @@ impl<'a, L: Log> FileOwner<'a, L> {
             positions: vec![(Topic::Commands, partition, self.position)],
         };
         self.writer.publish(Batch { sets, consumed: Some(consumed) }).await?;
-        // Those rows are there, whatever comes of the rest. A log may say an older end for a moment,
-        // which is one all the same.
+        // Those rows are there, whatever comes of the rest. A log may say an older end for a
+        // moment, which is one all the same.
         self.rows_end = self.log.end(Topic::Files, partition).await?.max(self.rows_end);
         for (place, row) in places.into_iter().zip(rows) {
             let file_id = row.file_id;

@@ -23,8 +23,8 @@ use crate::step::Step;
 /// one is in the making meanwhile.
 const CHUNKS_AHEAD: usize = 1;
 
-/// How many more where there is room for them: chunks that wait are published together, as a publish
-/// over many partitions costs as much for one as for four of them.
+/// How many more where there is room for them: chunks that wait are published together, as a
+/// publish over many partitions costs as much for one as for four of them.
 const CHUNKS_MORE: usize = 7;
 
 /// How many of those there may be of all files: some tens of megabytes.
@@ -222,8 +222,8 @@ impl<L: Log> Splitter<L> {
         self.work(move |pass| pass.feed(&block)).await
     }
 
-    /// Has the object be read from the feed's archive, if it is there; that its bytes are those that
-    /// were verified is checked as ever.
+    /// Has the object be read from the feed's archive, if it is there; that its bytes are those
+    /// that were verified is checked as ever.
     async fn go_to_archive(&mut self) -> Result<bool, Stop> {
         let Some(archive) = self.archive.take() else { return Ok(false) };
         let key = Feed::archived_key(&self.file_id, &self.object.key);

@@ -175,8 +175,8 @@ async fn a_busy_server_is_asked_again() {
     assert_eq!(bucket.read(&object, 0..10).await.unwrap(), &all[..10]);
 }
 
-/// Content goes on where it was after the server was killed and started again; of a block that could
-/// not be read nothing is lost.
+/// Content goes on where it was after the server was killed and started again; of a block that
+/// could not be read nothing is lost.
 #[tokio::test]
 async fn content_goes_on_once_a_killed_server_is_back() {
     let own = Own::instance("ingest-tests", 17_090);

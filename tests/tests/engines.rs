@@ -67,8 +67,8 @@ pub(crate) fn is_full() -> bool {
     std::env::var("BATCHLESS_ENGINES_FULL").is_ok_and(|said| said == "1")
 }
 
-/// One at a time of the tests that have many processes at work: they would only wait for each other.
-/// Those that mostly wait do it beside them.
+/// One at a time of the tests that have many processes at work: they would only wait for each
+/// other. Those that mostly wait do it beside them.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,5 +1,5 @@
-//! How events travel: the memory log, the embedded log, the log on Kafka, and the contract that they
-//! keep.
+//! How events travel: the memory log, the embedded log, the log on Kafka, and the contract that
+//! they keep.
 //!
 //! Three kinds of owners use this seam (feeds, files, shards), and all in one way: a group gives
 //! each member some partitions; who has a partition opens the writer of that name, reads its state

@@ -1,8 +1,8 @@
 //! How an object leaves the bucket once its file is reconciled: archived or deleted.
 //!
 //! The object must still be the one that was read, which is looked at right before. On a folder it
-//! is then renamed, and put back where it turns out to have been replaced in between. On S3 there is
-//! no such step: it is copied, looked at, and deleted, and what somebody puts under the same key
+//! is then renamed, and put back where it turns out to have been replaced in between. On S3 there
+//! is no such step: it is copied, looked at, and deleted, and what somebody puts under the same key
 //! within the milliseconds between the last two is deleted with it. A bucket that keeps versions
 //! keeps that too.
 //!
@@ -62,8 +62,8 @@ impl Bucket {
         }
     }
 
-    /// Moves an object to `archive`, where it gets the key `to`. `about_to` is told when all is done
-    /// but to take it away here.
+    /// Moves an object to `archive`, where it gets the key `to`. `about_to` is told when all is
+    /// done but to take it away here.
     ///
     /// # Errors
     ///

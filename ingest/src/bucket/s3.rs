@@ -292,8 +292,8 @@ enum Trouble {
     Passes,
 }
 
-/// Codes of S3 that say that the caller is not known, or may not; also versitygw's for a key that it
-/// does not know.
+/// Codes of S3 that say that the caller is not known, or may not; also versitygw's for a key that
+/// it does not know.
 const DENIED: [&str; 7] = [
     "AccessDenied",
     "InvalidAccessKeyId",

@@ -136,8 +136,8 @@ impl<L: Log> FeedOwner<'_, L> {
     }
 }
 
-/// Takes an object out of its bucket; gives the state of its row then, or none where another version
-/// is there.
+/// Takes an object out of its bucket; gives the state of its row then, or none where another
+/// version is there.
 async fn leave(
     feed: &Feed,
     one: &Leaving,

@@ -1,6 +1,6 @@
 //! Every command of an operator against the real owner of files: with each of its publishes failing
-//! once in each way, and killed at each of its steps. Each is answered once, and each event is there
-//! once, or again with the header `replayed`.
+//! once in each way, and killed at each of its steps. Each is answered once, and each event is
+//! there once, or again with the header `replayed`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -126,8 +126,8 @@ impl Site {
         assert!(status.success(), "{status}\n{}", self.said());
     }
 
-    /// Has a child work until all is at an end, where it may; false where another process has one of
-    /// the databases locked.
+    /// Has a child work until all is at an end, where it may; false where another process has one
+    /// of the databases locked.
     pub(crate) fn is_let_go_on(&self) -> bool {
         let status = self.run(&[]);
         let is_locked = ["is locked by another process", "another process holds a lock"]

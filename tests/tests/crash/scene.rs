@@ -17,7 +17,8 @@ use crate::sender::{Clearing, Payment, Payments, Sent};
 /// The folders that are inboxes.
 const INBOXES: [&str; 2] = ["ach", "cards"];
 
-/// Two files over several chunks, each with a bad record; some small ones; a doubled one; torn ones.
+/// Two files over several chunks, each with a bad record; some small ones; a doubled one; torn
+/// ones.
 pub(crate) struct Scene {
     pub(crate) sent: Vec<Sent>,
     pub(crate) expected: Expected,

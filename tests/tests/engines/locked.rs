@@ -26,7 +26,8 @@ fn certificate(folder: &Path) {
     fs::write(folder.join("both.pem"), read("key.pem") + &read("ca.pem")).unwrap();
 }
 
-/// A broker that takes TLS on a port 100 further on, and users with passwords on one 200 further on.
+/// A broker that takes TLS on a port 100 further on, and users with passwords on one 200 further
+/// on.
 fn locked_broker(folder: &Path) -> Own {
     certificate(folder);
     let port = free_port();

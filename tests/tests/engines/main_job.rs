@@ -14,8 +14,8 @@ fn cluster() -> Cluster {
     Cluster::new(Plan { is_on_s3: true, ..Plan::shared() })
 }
 
-/// All files at once: every one is reconciled, `verify` finds nothing, and the audit by a subscriber
-/// that is not ours agrees with what the files say.
+/// All files at once: every one is reconciled, `verify` finds nothing, and the audit by a
+/// subscriber that is not ours agrees with what the files say.
 #[test]
 fn files_in_a_bucket_become_balances() {
     let _alone = super::alone();

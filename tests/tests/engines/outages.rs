@@ -1,5 +1,5 @@
-//! Each engine away for half a minute while `run` works on it: it waits, says so once when it begins
-//! and once when it is over, and goes on.
+//! Each engine away for half a minute while `run` works on it: it waits, says so once when it
+//! begins and once when it is over, and goes on.
 
 use std::thread::sleep;
 use std::time::Duration;

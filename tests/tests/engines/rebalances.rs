@@ -1,5 +1,5 @@
-//! Members that come and go while events flow: nothing is done twice. And a rolling restart: nothing
-//! is even delivered twice, and no shard stands still for long.
+//! Members that come and go while events flow: nothing is done twice. And a rolling restart:
+//! nothing is even delivered twice, and no shard stands still for long.
 
 use std::collections::BTreeMap;
 

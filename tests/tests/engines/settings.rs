@@ -124,8 +124,8 @@ const CASES: &[Case<'_>] = &[
 ];
 
 impl Case<'_> {
-    /// What is not as it must be, if anything: the command ends by itself, with 1, and names what it
-    /// must in one sentence.
+    /// What is not as it must be, if anything: the command ends by itself, with 1, and names what
+    /// it must in one sentence.
     pub(crate) fn off(&self, cluster: &Cluster) -> Option<String> {
         let path = cluster.path().join("batchless.toml");
         let text = fs::read_to_string(&path).unwrap();

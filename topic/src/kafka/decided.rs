@@ -18,8 +18,8 @@ use super::feed::Feed;
 use super::{Names, fault};
 use crate::Error;
 
-/// How long the end of a transaction is waited for: as long as one may live, as long as brokers take
-/// to look for those that have lived too long (10 s), and a little more.
+/// How long the end of a transaction is waited for: as long as one may live, as long as brokers
+/// take to look for those that have lived too long (10 s), and a little more.
 const PATIENCE: Duration = Duration::from_secs(25);
 
 /// How soon it is looked again. A transaction takes some ten milliseconds to end.
