@@ -95,6 +95,7 @@ impl Owners {
             (feed.name.clone(), what)
         };
         let told = Arc::clone(&stopped);
+        let (has_log, has_store) = (config.topics.is_embedded(), config.store.is_embedded());
         let processors = processors::Config {
             shards,
             source,
@@ -109,7 +110,13 @@ impl Owners {
             clock: Arc::new(now),
             on_step: None,
             on_stop: Some(Arc::new(move |shard, error| {
-                note(&told, format!("shard {shard} stopped: {:#}", chain(error)));
+                // Of a server, where it is said to be.
+                let setting = match error {
+                    processors::Error::Store(_) if !has_store => "store.location: ",
+                    processors::Error::Log(_) if !has_log => "topics.location: ",
+                    _ => "",
+                };
+                note(&told, format!("{setting}shard {shard} stopped: {}", chain(error)));
             })),
         };
         Self { ingest: Arc::new(ingest), processors, stopped }

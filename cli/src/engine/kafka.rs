@@ -59,6 +59,11 @@ pub(crate) fn sentence(unusable: Unusable) -> anyhow::Error {
         Unusable::Unreachable { reason, .. } if reason.contains("PLAINTEXT") => {
             ("topics.tls", "set topics.tls = false, or give the port where it speaks TLS")
         }
+        // A broker that wants a user ends the connection of a stranger who asks for anything.
+        Unusable::Unreachable { reason, .. } if reason.contains("in state UP") => (
+            "topics.sasl",
+            "give topics.sasl and topics.user where it wants a user (topics.location says where)",
+        ),
         Unusable::Unreachable { .. } => ("topics.location", "start Kafka, or say where it listens"),
         Unusable::SignIn { .. } => (
             "topics.password",

@@ -29,6 +29,10 @@ pub(super) fn of(error: &KafkaError) -> Fault {
 
 /// Whose fault an error of this code is. What isn't known is taken to pass: trying again does no
 /// harm, giving up does.
+///
+/// So is what the client says by itself of a topic or partition that it doesn't know, and of a
+/// handshake that failed: it says the same while brokers start and stop. Whether they are there at
+/// all, and let us in, was found out when the log was opened.
 pub(super) fn of_code(code: Code) -> Fault {
     match code {
         Code::Fenced
@@ -37,10 +41,8 @@ pub(super) fn of_code(code: Code) -> Fault {
         | Code::FencedInstanceId
         | Code::UnknownMemberId => Fault::Fenced,
         Code::IllegalGeneration | Code::RebalanceInProgress => Fault::Stale,
-        Code::Authentication
-        | Code::SaslAuthenticationFailed
+        Code::SaslAuthenticationFailed
         | Code::UnsupportedSASLMechanism
-        | Code::SSL
         | Code::TopicAuthorizationFailed
         | Code::GroupAuthorizationFailed
         | Code::ClusterAuthorizationFailed
@@ -52,8 +54,6 @@ pub(super) fn of_code(code: Code) -> Fault {
         | Code::InvalidSessionTimeout
         | Code::PolicyViolation
         | Code::InvalidTopic
-        | Code::UnknownTopic
-        | Code::UnknownPartition
         | Code::UnsupportedVersion
         | Code::UnsupportedForMessageFormat
         | Code::UnsupportedFeature => Fault::Lasting,

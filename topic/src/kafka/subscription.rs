@@ -28,7 +28,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 use schemas::Topic;
 use tokio::sync::{mpsc as channel, oneshot};
@@ -348,9 +348,7 @@ impl Thread {
 
     fn hear(&self, error: KafkaError) {
         let is_lasting = matches!(error, KafkaError::MessageConsumptionFatal(_))
-            || fault::of(&error) == fault::Fault::Lasting
-                // Told again and again by a client whose broker is merely away.
-                && !matches!(error.rdkafka_error_code(), Some(Code::SSL | Code::Authentication));
+            || fault::of(&error) == fault::Fault::Lasting;
         if is_lasting {
             let what = "the membership of a group".to_owned();
             self.tell(Err(Error::Fatal { what, source: Some(Box::new(error)) }));
