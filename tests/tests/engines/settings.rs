@@ -17,6 +17,14 @@ pub(crate) struct Case<'a> {
 
 /// Where nobody listens.
 const CASES: &[Case<'_>] = &[
+    // Before there is a ledger: later its own number of shards is what counts.
+    Case {
+        what: "another number of partitions",
+        lines: &[("ledger.shards", "ledger.shards = 5")],
+        environment: &[],
+        command: &["process"],
+        names: &["ledger.shards"],
+    },
     Case {
         what: "the store's password",
         lines: &[],
@@ -88,13 +96,6 @@ const CASES: &[Case<'_>] = &[
         environment: &[],
         command: &["process"],
         names: &["topics.registry"],
-    },
-    Case {
-        what: "another number of partitions",
-        lines: &[("ledger.shards", "ledger.shards = 5")],
-        environment: &[],
-        command: &["process"],
-        names: &["ledger.shards", "partitions"],
     },
     Case {
         what: "a prefix without topics",

@@ -9,9 +9,9 @@
 //!
 //! ```text
 //!             assigned                     revoked                 acknowledged, or dropped
-//!   nothing ───────────▶ held, reading ─────────────▶ held, ending ────────────────────────▶ nothing
-//!                              │                                                                ▲
-//!                              └────────────────────────────────────────────────────────────────┘
+//!   nothing ───────────▶ held, reading ─────────────▶ held, ending ──────────────────────▶ nothing
+//!                              │                                                              ▲
+//!                              └──────────────────────────────────────────────────────────────┘
 //!                                 lost: the group has given it to another already
 //! ```
 //!

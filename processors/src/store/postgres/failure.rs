@@ -34,7 +34,9 @@ impl Failure {
         match self {
             // The outer error says no more than "db error".
             Self::Server(error) if error.as_db_error().is_some() => {
-                error.into_source().unwrap_or_else(|| "no cause".into())
+                // With its detail and hint, which stand on lines of their own, in one sentence.
+                let cause = error.into_source().map(|cause| cause.to_string());
+                cause.map_or_else(|| "no cause".into(), |cause| cause.replace('\n', "; ").into())
             }
             other => Box::new(other),
         }
