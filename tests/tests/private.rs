@@ -87,7 +87,7 @@ fn no_account_number_is_printed_or_kept() {
 const PLANTED: &str = "5413330089012345";
 
 fn scanner() -> Scanner {
-    Scanner::of(&BTreeSet::from([PLANTED.to_owned(), "701234567".to_owned()]))
+    Scanner::of(&BTreeSet::from([PLANTED.to_owned(), "704918253667".to_owned()]))
 }
 
 /// Two digits a byte, after so many halves of bytes that are none.
@@ -118,7 +118,7 @@ fn written() -> Vec<(&'static str, Vec<u8>)> {
     ];
     for place in 0..4 {
         all.push(("packed", packed(PLANTED, place)));
-        all.push(("packed", packed("701234567", place)));
+        all.push(("packed", packed("704918253667", place)));
         all.push(("base64", base64(&format!("{}{PLANTED} unknown", &"card"[..place]))));
         all.push(("base64", base64(&format!("{}{}", &"card"[..place], &PLANTED[2..11]))));
     }
@@ -128,7 +128,7 @@ fn written() -> Vec<(&'static str, Vec<u8>)> {
 #[test]
 fn a_number_is_found_however_it_is_written() {
     let scanner = scanner();
-    assert_eq!(scanner.known(), 9);
+    assert_eq!(scanner.known(), 12);
     for (expected, bytes) in written() {
         let found = scanner.find(&bytes).unwrap_or_default();
         assert!(found.starts_with(expected), "{expected}: {found:?} in {bytes:02x?}");

@@ -4,10 +4,13 @@
 //! |---|---|
 //! | in ASCII | nine digits of a number stand in a row |
 //! | in EBCDIC | the same; its digits are 0xf0 to 0xf9 on every page |
-//! | packed, two digits a byte | all digits of a number stand in a row, from either half of a byte |
+//! | packed, two digits a byte | all of a long number stand in a row, from either half of a byte |
+//! | as an integer of a database | it is a number, or all of a long one stand in a row in it |
 //! | in base64 | nine digits of a number stand in a row, at any of three places in four letters |
 //!
-//! Nine packed digits are no more than 36 bits, which chance writes too: so there it is all.
+//! Nine packed digits are no more than 36 bits, and megabytes of digests and fingerprints have any
+//! of a thousand such numbers in them once in fifty times. So there it is all digits of a number of
+//! at least [`LONG`], 48 bits: once in a hundred thousand times.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -20,6 +23,9 @@ use crate::oracle::topics;
 
 /// So many digits of a number in a row are too many: the label that may travel has four.
 pub(crate) const DIGITS: usize = 9;
+
+/// So many digits chance does not write.
+const LONG: usize = 12;
 
 /// Digits that a number may have.
 const DIGITS_MAX: usize = 24;
@@ -83,8 +89,10 @@ fn find(symbols: impl Iterator<Item = Option<u8>>, bits: usize, all: &[Patterns]
 pub(crate) struct Scanner {
     /// Nine digits in a row, four bits each.
     nine: Vec<Patterns>,
-    /// All digits of a number, one of these for each length.
-    whole: Vec<Patterns>,
+    /// All digits of a long number, one of these for each length.
+    long: Vec<Patterns>,
+    /// The numbers that an integer can be.
+    integers: HashSet<i64>,
     /// Nine digits in letters of base64.
     letters: Vec<Patterns>,
 }
@@ -94,15 +102,19 @@ impl Scanner {
     pub(crate) fn of<'a>(texts: impl IntoIterator<Item = &'a String>) -> Self {
         let mut nine = Patterns::new(DIGITS);
         let mut letters = Patterns::new(LETTERS);
-        let mut whole = BTreeMap::new();
+        let mut long = BTreeMap::new();
+        let mut integers = HashSet::new();
         let runs = |text: &'a String| text.split(|c: char| !c.is_ascii_digit());
         let tells =
             |run: &&str| (DIGITS..=DIGITS_MAX).contains(&run.len()) && differ(run.as_bytes());
         let numbers: BTreeSet<&str> = texts.into_iter().flat_map(runs).filter(tells).collect();
         for number in numbers {
             let length = number.len();
-            let all = whole.entry(length).or_insert_with(|| Patterns::new(length));
-            all.add(in_a_row(number.bytes().map(|digit| digit & 0x0f), 4));
+            if length >= LONG {
+                let all = long.entry(length).or_insert_with(|| Patterns::new(length));
+                all.add(in_a_row(number.bytes().map(|digit| digit & 0x0f), 4));
+            }
+            integers.extend(number.parse::<i64>());
             for digits in number.as_bytes().windows(DIGITS).filter(|digits| differ(digits)) {
                 nine.add(in_a_row(digits.iter().map(|digit| digit & 0x0f), 4));
                 for (place, first) in FIRST_LETTER.iter().enumerate() {
@@ -112,7 +124,8 @@ impl Scanner {
                 }
             }
         }
-        Self { nine: vec![nine], whole: whole.into_values().collect(), letters: vec![letters] }
+        let long = long.into_values().collect();
+        Self { nine: vec![nine], long, integers, letters: vec![letters] }
     }
 
     /// How many runs of nine digits it knows.
@@ -129,7 +142,7 @@ impl Scanner {
         None.or_else(|| Some(found("ASCII", find(bytes.iter().map(ascii), 4, &self.nine)?)))
             .or_else(|| Some(found("EBCDIC", find(bytes.iter().map(ebcdic), 4, &self.nine)?)))
             .or_else(|| {
-                let end = find(bytes.iter().flat_map(halves), 4, &self.whole)?;
+                let end = find(bytes.iter().flat_map(halves), 4, &self.long)?;
                 Some(found("packed", end.div_ceil(2)))
             })
             .or_else(|| Some(found("base64", find(bytes.iter().map(letter), 6, &self.letters)?)))
@@ -196,11 +209,12 @@ impl Scanner {
                             self.scan_bytes(&what, bytes, scan);
                         }
                         ValueRef::Integer(number) => {
-                            // Fingerprints have nine digits of anything now and then.
                             let text = number.to_string();
                             let digits = text.bytes().map(|byte| Some(byte & 0x0f));
-                            let end = find(digits, 4, &self.whole);
-                            scan.found.extend(end.map(|_| format!("{what}: an integer")));
+                            let is_in_it = find(digits, 4, &self.long).is_some();
+                            if is_in_it || self.integers.contains(&number) {
+                                scan.found.push(format!("{what}: an integer"));
+                            }
                         }
                         ValueRef::Real(_) | ValueRef::Null => (),
                     }
