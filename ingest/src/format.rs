@@ -10,7 +10,7 @@
 
 mod settings;
 mod encoding;
-mod layout;
+mod columns;
 
 pub(crate) mod nacha;
 mod ipm;
@@ -20,7 +20,7 @@ use schemas::file::ControlTotal;
 use schemas::{AccountText, Attributes, ClearingRecord, Direction, FileId, Kind};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use layout::Column;
+pub(crate) use columns::Column;
 pub use settings::{Encoding, Framing, Posted, Settings, Side, UnknownWord};
 
 /// How many of the content's first bytes detection looks at, where there are so many.

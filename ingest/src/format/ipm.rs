@@ -36,7 +36,7 @@ use self::kinds::Meaning;
 use self::logical::refusal;
 use self::mapping::{FellBack, Mapping, Message};
 use self::subelements::Subelements;
-use super::layout::{number, shown};
+use super::columns::{number, shown};
 use super::{
     Control, Detected, Draft, Encoding, FormatReader, Framing, Refusal, Reject, Settings, Step,
     Summary,

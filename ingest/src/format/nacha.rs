@@ -33,7 +33,7 @@ use self::entry::{Addenda, BatchHeader};
 use self::layout::file_header;
 use self::line::{Cut, Cutter, LENGTH, Line, Next, Peek};
 use self::totals::{Totals, refusal};
-use super::layout::{Column, number};
+use super::columns::{Column, number};
 use super::{
     Detected, Draft, Encoding, FormatReader, Framing, Refusal, Reject, Settings, Step, Summary,
 };

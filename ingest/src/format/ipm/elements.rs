@@ -1,6 +1,6 @@
 //! Data elements: which there are, how long they are, and where they stand in a message.
 
-use crate::format::layout::{masked, number};
+use crate::format::columns::{masked, number};
 
 /// The MTI and both bitmaps.
 pub(super) const HEAD: usize = 20;

@@ -6,7 +6,7 @@ use schemas::file::ControlTotal;
 use super::elements::{self, Fault};
 use super::subelements::Subelements;
 use super::{FILE_ID_BYTES_MAX, Ipm, LOGICAL_FILES_MAX, Logical};
-use crate::format::layout::{masked, number, trim};
+use crate::format::columns::{masked, number, trim};
 use crate::format::{Refusal, Summary};
 
 impl Ipm {

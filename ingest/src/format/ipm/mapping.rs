@@ -7,7 +7,7 @@ use schemas::{Amount, Currency, Date, Direction, Kind, LocalTime};
 use super::elements::{Fault, Spans, name};
 use super::kinds::{self, Meaning};
 use super::subelements::Subelements;
-use crate::format::layout::{number, shown, trim};
+use crate::format::columns::{number, shown, trim};
 use crate::format::{Draft, Encoding, Posted, Side};
 
 /// What of the feed decides how a message becomes an event.

@@ -1,7 +1,7 @@
 //! Private data subelements: tag, length and value, repeated inside five data elements.
 
 use super::elements::{Fault, Spans, name};
-use crate::format::layout::{masked, number};
+use crate::format::columns::{masked, number};
 
 /// The elements that hold them, in the order in which they are filled.
 const CONTAINERS: [u8; 5] = [48, 62, 123, 124, 125];

@@ -177,7 +177,7 @@ pub(super) fn is_change_code(code: &[u8]) -> bool {
 
 fn numbered(letter: u8, code: &[u8]) -> Option<i64> {
     match code {
-        [first, digits @ ..] if *first == letter => crate::format::layout::number(digits),
+        [first, digits @ ..] if *first == letter => crate::format::columns::number(digits),
         _ => None,
     }
 }

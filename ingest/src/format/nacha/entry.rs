@@ -9,7 +9,7 @@ use super::layout::{
     return_addenda,
 };
 use super::line::{LENGTH, Line};
-use crate::format::layout::{Column, masked, number, shown, trim};
+use crate::format::columns::{Column, masked, number, shown, trim};
 use crate::format::{Control, Draft, Encoding};
 
 /// What a batch says about each of its entries.

@@ -1,6 +1,6 @@
 //! The records of 94 columns, as the rule book lays them out.
 
-use crate::format::layout::layout;
+use crate::format::columns::layout;
 
 layout! {
     /// 1, the file header.

@@ -9,7 +9,7 @@ use super::layout::{batch_control, batch_header, file_control, file_header, iat_
 use super::line::{LENGTH, Line};
 use super::totals::{self, Totals, refusal};
 use super::{BYTE_ORDER_MARK, Nacha};
-use crate::format::layout::{Column, number, shown, trim};
+use crate::format::columns::{Column, number, shown, trim};
 use crate::format::{Refusal, Summary};
 
 impl Nacha {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::{adv_batch_control, adv_file_control, batch_control, file_control};
 use super::line::LENGTH;
-use crate::format::layout::{Column, masked, number};
+use crate::format::columns::{Column, masked, number};
 use crate::format::{Control, Refusal};
 
 /// Only the low ten digits of a hash are kept.

@@ -52,7 +52,7 @@ macro_rules! layout {
     ) => {
         $(#[$outer])*
         pub(crate) mod $name {
-            use crate::format::layout::{Column, contiguous};
+            use crate::format::columns::{Column, contiguous};
 
             $( pub(crate) const $field: Column =
                 Column { name: $text, first: $first, last: $last }; )+
