@@ -11,6 +11,8 @@
 mod settings;
 mod encoding;
 mod columns;
+#[expect(dead_code, reason = "the reader by layouts is what uses it")]
+mod layout;
 
 pub(crate) mod nacha;
 mod ipm;
@@ -21,6 +23,7 @@ use schemas::{AccountText, Attributes, ClearingRecord, Direction, FileId, Kind};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use columns::Column;
+pub use layout::Layout;
 pub use settings::{Encoding, Framing, Posted, Settings, Side, UnknownWord};
 
 /// How many of the content's first bytes detection looks at, where there are so many.

@@ -1,0 +1,9 @@
+//! Layouts: formats that are described as data, in TOML, and read by one engine.
+//!
+//! The built-in ones are read by it as a bank's own are. `docs/formats/layouts.md` has the
+//! language.
+
+pub(super) mod model;
+mod name;
+
+pub use model::Layout;
