@@ -11,6 +11,11 @@
 mod settings;
 mod encoding;
 mod columns;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "the reader by layouts is what uses it")
+)]
+mod cut;
 #[expect(dead_code, reason = "the reader by layouts is what uses it")]
 mod layout;
 
