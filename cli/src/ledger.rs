@@ -31,6 +31,13 @@ const DESCRIPTOR_TRIES_MAX: u32 = 64;
 /// How long between two of these tries.
 const DESCRIPTOR_RETRY: Duration = Duration::from_millis(100);
 
+/// How long a log that is there but can't be used for now is waited for at the start: a broker that
+/// has just come back knows its partitions a moment later.
+const LOG_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long between two tries to use it.
+const LOG_RETRY: Duration = Duration::from_millis(500);
+
 /// A ledger that this process works on.
 #[derive(Debug)]
 pub(crate) struct OpenLedger {
@@ -73,7 +80,7 @@ pub(crate) async fn open(
     let is_embedded =
         config.topics.is_embedded() || (part.processes() && config.store.is_embedded());
     if !is_embedded {
-        return open_parts(config, part, None, None, now).await;
+        return open_patiently(config, part, now).await;
     }
     let data = DataDirectory::create(&config.data)?;
     let lock = data.lock()?;
@@ -98,6 +105,24 @@ pub(crate) async fn open_locked(
     now: Timestamp,
 ) -> anyhow::Result<OpenLedger> {
     open_parts(config, Part::Answers, Some(data), Some(lock), now).await
+}
+
+/// Opens a ledger that is on servers; one whose log can't be used for now again and again, for some
+/// seconds.
+async fn open_patiently(config: &Config, part: Part, now: Timestamp) -> anyhow::Result<OpenLedger> {
+    let begin = tokio::time::Instant::now();
+    loop {
+        let error = match open_parts(config, part, None, None, now).await {
+            Ok(ledger) => return Ok(ledger),
+            Err(error) => error,
+        };
+        let is_passing = matches!(error.downcast_ref::<Error>(), Some(Error::Retry { .. }));
+        if !is_passing || LOG_PATIENCE < begin.elapsed() {
+            return Err(error);
+        }
+        tracing::debug!(error = format!("{error:#}"), "the log can't be used for now");
+        tokio::time::sleep(LOG_RETRY).await;
+    }
 }
 
 async fn open_parts(

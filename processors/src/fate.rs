@@ -131,6 +131,10 @@ impl From<topic::Error> for End {
 const DELAY_MIN: Duration = Duration::from_millis(50);
 pub(crate) const DELAY_MAX: Duration = Duration::from_secs(5);
 
+/// The first wait of whoever was fenced: the group may say in a moment that the shard is another's.
+/// Who takes it again before that fences its rightful owner, once, for nothing.
+const DELAY_FENCED: Duration = Duration::from_secs(3);
+
 /// What a wait is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Of {
@@ -214,9 +218,11 @@ impl<'a> Backoff<'a> {
         if self.patience.is_some_and(|patience| patience < since.elapsed()) {
             return Err(End::Stop(error));
         }
+        let is_fenced = Of::error(&error) == Of::Shard;
+        let delay = if is_fenced { self.delay.max(DELAY_FENCED) } else { self.delay };
         tokio::select! {
             () = self.cancel.cancelled() => Err(End::Cancelled),
-            () = tokio::time::sleep(self.delay) => {
+            () = tokio::time::sleep(delay) => {
                 self.delay = self.delay.saturating_mul(2).min(DELAY_MAX);
                 Ok(())
             }

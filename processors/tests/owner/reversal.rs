@@ -101,9 +101,19 @@ async fn what_is_begun_is_gone_on_with_after_a_restart() {
 }
 
 /// Somebody else takes the shards while they undo: the owners are fenced, take them again, and go
-/// on where the last commit was.
+/// on where the last commit was. Which of them has still something to commit then is chance, so it
+/// is done until one had.
 #[tokio::test]
 async fn an_owner_that_is_fenced_while_it_undoes_goes_on() {
+    for _ in 0..20 {
+        if is_fenced_in_the_middle().await {
+            return;
+        }
+    }
+    panic!("nobody was fenced");
+}
+
+async fn is_fenced_in_the_middle() -> bool {
     let (_directory, store) = sqlite();
     store.open_ledger(&ledger(4)).await.unwrap();
     let mut world = World::new().await;
@@ -121,7 +131,7 @@ async fn an_owner_that_is_fenced_while_it_undoes_goes_on() {
     assert!(running.end().await.is_empty());
     is_undone(&world, outcomes).await;
     let rows = store.view().await.unwrap().shards().await.unwrap();
-    assert!(rows.iter().any(|row| 2 < row.epoch), "nobody was fenced: {rows:?}");
+    rows.iter().any(|row| 2 < row.epoch)
 }
 
 /// A file that comes while a larger one is undone is applied before that has ended.

@@ -5,8 +5,8 @@
 //! and only where none does is it an outage.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseProducer, NoCustomPartitioner, Producer, ProducerContext};
 
+use super::feed::lock;
 use super::{Settings, config};
 
 /// How long a broker may take to answer before it counts as not answering.
@@ -23,11 +24,17 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How often is looked whether the outage is over.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// How long after an outage its consequences may still be heard of: members find out only then that
+/// their group has gone on without them.
+const AFTERMATH: Duration = Duration::from_secs(60);
+
 /// What the clients of a log suspect of its brokers.
 pub(super) struct Outage {
     settings: Settings,
     is_looked_into: AtomicBool,
     is_closed: AtomicBool,
+    /// When it was last known to be away.
+    away: Mutex<Option<Instant>>,
 }
 
 impl fmt::Debug for Outage {
@@ -38,7 +45,17 @@ impl fmt::Debug for Outage {
 
 impl Outage {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, is_looked_into: AtomicBool::new(false), is_closed: AtomicBool::new(false) }
+        Self {
+            settings,
+            is_looked_into: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            away: Mutex::new(None),
+        }
+    }
+
+    /// Whether the brokers are away, or were a moment ago, so that what comes of it was told.
+    pub(super) fn is_told(&self) -> bool {
+        lock(&self.away).is_some_and(|away| away.elapsed() < AFTERMATH)
     }
 
     /// Ends whatever is looked into.
@@ -91,6 +108,7 @@ impl Outage {
         let brokers = &self.settings.brokers;
         tracing::warn!(brokers, reason, "Kafka is away; whoever needs it waits");
         while !self.is_closed.load(Ordering::Relaxed) {
+            *lock(&self.away) = Some(Instant::now());
             if is_there() {
                 let away_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(brokers, away_ms, "Kafka is back");

@@ -229,6 +229,7 @@ fn begin(
     let thread = Thread {
         shared: Arc::clone(shared),
         topic,
+        group: group.to_owned(),
         member,
         client,
         feed: Arc::clone(&feed),
@@ -245,6 +246,7 @@ fn begin(
 struct Thread {
     shared: Arc<Shared>,
     topic: Topic,
+    group: String,
     member: u64,
     client: Arc<BaseConsumer<Joined>>,
     feed: Arc<Feed>,
@@ -300,9 +302,23 @@ impl Thread {
                 if is_lost {
                     // Somebody else may have them already: nobody waits for us.
                     self.let_go();
+                    self.tell_lost(partitions.len());
                 }
                 self.tell(Ok(Told::Revoked { number, partitions }));
             }
+        }
+    }
+
+    /// Says that the group has gone on without this member, unless that is known to come of an
+    /// outage.
+    fn tell_lost(&self, partitions: usize) {
+        let (group, topic) = (&self.group, self.topic.to_string());
+        let told = "fenced: the group has given our partitions to others; this process was not \
+                    heard of for longer than its session";
+        if self.shared.outage.is_told() {
+            tracing::debug!(group, topic, partitions, "{told}");
+        } else {
+            tracing::warn!(group, topic, partitions, "{told}");
         }
     }
 
