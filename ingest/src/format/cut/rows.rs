@@ -43,6 +43,13 @@ impl Fields {
         self.text.get(before.copied().unwrap_or_default()..to)
     }
 
+    /// Translates all of them by a page.
+    pub(crate) fn translate(&mut self, page: &[u8; 256]) {
+        for byte in &mut self.text {
+            *byte = page.get(usize::from(*byte)).copied().unwrap_or(*byte);
+        }
+    }
+
     /// Makes all of a unit the only field.
     pub(super) fn whole(&mut self, unit: &[u8]) {
         self.clear();

@@ -289,6 +289,14 @@ fn quoted_fields_hold_separators_quotes_and_line_ends() {
 }
 
 #[test]
+fn fields_are_translated_by_a_page() {
+    let mut fields = Fields::default();
+    Cutter::new(rows(b';'), Encoding::Cp037, 64).fields(b"\xf1\x5e\xc1\xd0", &mut fields);
+    fields.translate(Encoding::Cp037.page().unwrap());
+    assert_eq!([fields.get(0), fields.get(1), fields.get(2)], [Some(&b"1"[..]), Some(b"A}"), None]);
+}
+
+#[test]
 fn bad_quoting_is_refused_at_its_place() {
     let beside = "quoting: quotes around a whole field, and two for one within it, \
                   another character beside a quote";

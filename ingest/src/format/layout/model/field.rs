@@ -1,6 +1,7 @@
 //! A field: where it is in a unit, and how it is written there.
 
 use super::FieldRef;
+pub(crate) use crate::format::number::{PackedSign, Sign, Written};
 
 /// A field of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,53 +60,6 @@ pub(crate) struct Number {
     pub(crate) written: Written,
     /// How many of its digits are behind the point.
     pub(crate) scale: Scale,
-}
-
-/// How the digits of a number are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Written {
-    /// Characters (COBOL's DISPLAY).
-    Display(Sign),
-    /// Two digits a byte (COMP-3).
-    Packed(PackedSign),
-    /// Big-endian (COMP), of 2, 4 or 8 bytes.
-    Binary {
-        /// True for two's complement.
-        is_signed: bool,
-    },
-    /// Text with a point and perhaps a minus, as rows have it.
-    Decimal {
-        /// The point.
-        point: u8,
-        /// What may stand between groups of three digits.
-        group: Option<u8>,
-    },
-}
-
-/// Where a number in characters has its sign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sign {
-    /// It has none.
-    None,
-    /// In the first digit, punched over it.
-    Leading,
-    /// In the last digit, punched over it: zoned, as COBOL has it by default.
-    Trailing,
-    /// A character of its own before the digits.
-    LeadingSeparate,
-    /// A character of its own behind the digits.
-    TrailingSeparate,
-}
-
-/// What the last half byte of a packed number is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PackedSign {
-    /// A sign.
-    Signed,
-    /// A sign that must not be minus.
-    Unsigned,
-    /// A digit: the number has no sign at all.
-    None,
 }
 
 /// How many digits of a number are behind the point.

@@ -1,0 +1,86 @@
+//! Decimal text: digits, perhaps a sign before them, a point, and groups of three.
+
+use super::display::{sign_of, value};
+use super::{NumberError, Read, described, signed};
+
+/// More digits behind a point are no amount of money.
+const SCALE_MAX: usize = 18;
+
+/// The longest text: a sign, as many digits as fit 64 bits with their point, and groups.
+const LENGTH_MAX: usize = 40;
+
+/// Reads decimal text; blanks around it don't count.
+pub(super) fn read(point: u8, group: Option<u8>, bytes: &[u8]) -> Result<Read, NumberError> {
+    let text = bytes.trim_ascii();
+    let (is_negative, digits) = match text.split_first() {
+        Some((b'-', digits)) => (true, digits),
+        Some((b'+', digits)) => (false, digits),
+        _ => (false, text),
+    };
+    let mut parts = digits.splitn(2, |byte| *byte == point);
+    let whole = parts.next().unwrap_or_default();
+    let part = parts.next();
+    // Digits without point and groups: of each at least one, but for those before a point.
+    let mut plain = [0_u8; LENGTH_MAX];
+    let mut length = 0_usize;
+    for digit in ungrouped(whole, group).chain(part.unwrap_or_default()) {
+        let Some(place) = plain.get_mut(length) else { return Err(NumberError::too_large(bytes)) };
+        *place = *digit;
+        length = length.saturating_add(1);
+    }
+    let is_decimal = part != Some(&[]) && are_groups(whole, group);
+    let found = plain.get(..length).filter(|_| is_decimal).and_then(value);
+    let Some(value) = found else {
+        return Err(NumberError::not_digits("a decimal number", described(text)));
+    };
+    let scale = part.map_or(0, <[u8]>::len);
+    match (signed(is_negative, value?), u8::try_from(scale)) {
+        (Some(units), Ok(scale)) if usize::from(scale) <= SCALE_MAX => Ok(Read { units, scale }),
+        _ => Err(NumberError::too_large(bytes)),
+    }
+}
+
+/// The bytes but for those between groups.
+fn ungrouped(whole: &[u8], group: Option<u8>) -> impl Iterator<Item = &u8> {
+    whole.iter().filter(move |byte| Some(**byte) != group)
+}
+
+/// True where there are no groups, or each but the first has three digits and that one one to three.
+fn are_groups(whole: &[u8], group: Option<u8>) -> bool {
+    let Some(group) = group.filter(|group| whole.contains(group)) else { return true };
+    let mut groups = whole.split(|byte| *byte == group);
+    let first = groups.next().unwrap_or_default();
+    (1..=3).contains(&first.len()) && groups.all(|group| group.len() == 3)
+}
+
+/// Fills a field with decimal text, blanks before it.
+pub(super) fn write(
+    point: u8,
+    group: Option<u8>,
+    field: &mut [u8],
+    units: i64,
+    scale: u8,
+) -> Option<()> {
+    let scale = usize::from(scale);
+    let mut value = units.unsigned_abs();
+    let mut written = 0_usize;
+    let mut places = field.iter_mut().rev();
+    while value > 0 || written <= scale {
+        let before_point = written.checked_sub(scale);
+        match (before_point, group) {
+            (Some(0), _) if scale > 0 => *places.next()? = point,
+            (Some(before), Some(group)) if before > 0 && before % 3 == 0 => {
+                *places.next()? = group;
+            }
+            _ => (),
+        }
+        *places.next()? = b'0'.wrapping_add(u8::try_from(value % 10).ok()?);
+        value = value.checked_div(10)?;
+        written = written.saturating_add(1);
+    }
+    if units < 0 {
+        *places.next()? = sign_of(units);
+    }
+    places.for_each(|place| *place = b' ');
+    Some(())
+}
