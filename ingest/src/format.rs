@@ -16,8 +16,6 @@ mod columns;
     expect(dead_code, unused_imports, reason = "the reader by layouts is what uses it")
 )]
 mod cut;
-#[cfg_attr(not(test), expect(dead_code, reason = "the reader by layouts is what uses it"))]
-mod number;
 #[expect(dead_code, reason = "the reader by layouts is what uses it")]
 mod layout;
 
@@ -30,7 +28,7 @@ use schemas::{AccountText, Attributes, ClearingRecord, Direction, FileId, Kind};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use columns::Column;
-pub use layout::Layout;
+pub use layout::{Layout, Mistake};
 pub use settings::{Encoding, Framing, Posted, Settings, Side, UnknownWord};
 
 /// How many of the content's first bytes detection looks at, where there are so many.

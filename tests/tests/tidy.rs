@@ -48,7 +48,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("serde_avro_fast", &["schemas/src/codec", "schemas/examples/"]),
     ("tokio_postgres", &["processors/src/store/postgres", "processors/tests/", "tests/"]),
     ("tokio_postgres_rustls", &["processors/src/store/postgres"]),
-    ("toml", &["cli/", "tests/"]),
+    ("toml", &["cli/", "ingest/src/format/layout/language", "tests/"]),
     ("tracing_subscriber", &["cli/"]),
 ];
 

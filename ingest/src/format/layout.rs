@@ -3,8 +3,9 @@
 //! The built-in ones are read by it as a bank's own are. `docs/formats/layouts.md` has the
 //! language.
 
-#[expect(unused_imports, reason = "the reader by layouts is what uses them")]
 pub(super) mod model;
 mod name;
+mod language;
 
+pub use language::Mistake;
 pub use model::Layout;

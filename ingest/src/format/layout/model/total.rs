@@ -29,8 +29,9 @@ pub(crate) enum Scope {
 pub(crate) struct Total {
     /// Its name.
     pub(crate) name: &'static str,
-    /// Where it is stated: in a header or trailer of its scope.
-    pub(crate) stated: FieldRef,
+    /// Where it is stated, added up where that is in several fields: all of the same record, which
+    /// is compared as it is met.
+    pub(crate) stated: Vec<FieldRef>,
     /// What it is of.
     pub(crate) scope: Scope,
     /// What is counted.

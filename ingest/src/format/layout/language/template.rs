@@ -1,0 +1,43 @@
+//! Text with fields in it: `"cnab:{bank}:{account}"`.
+
+use super::names::Within;
+use super::value::Value;
+use crate::format::layout::model::{Part, Template};
+
+/// Reads a template; else a mistake.
+pub(super) fn template<'a>(value: Value<'a>, within: &Within<'_, 'a>) -> Option<Template> {
+    let mut parts = Vec::new();
+    let mut rest = value.some_text()?;
+    let mut is_whole = true;
+    while !rest.is_empty() {
+        let (text, behind) =
+            rest.split_once('{').map_or((rest, None), |(text, behind)| (text, Some(behind)));
+        if text.contains('}') {
+            value.mistake("a field's name in braces, such as {account}", value.shown());
+            return None;
+        }
+        if !text.is_empty() {
+            parts.push(Part::Text(text.to_owned()));
+        }
+        let Some(behind) = behind else { break };
+        let Some((name, behind)) = behind.split_once('}') else {
+            value.mistake("a closing brace behind the field's name", value.shown());
+            return None;
+        };
+        match within.field(value, name) {
+            Some(field) => parts.push(Part::Field(field)),
+            None => is_whole = false,
+        }
+        rest = behind;
+    }
+    is_whole.then_some(Template(parts))
+}
+
+/// Reads a template of at least one field, or the name of one without braces; else a mistake.
+pub(super) fn fields<'a>(value: Value<'a>, within: &Within<'_, 'a>) -> Option<Template> {
+    let text = value.some_text()?;
+    if !text.contains(['{', '}']) {
+        return within.named(value).map(|field| Template(vec![Part::Field(field)]));
+    }
+    template(value, within)
+}

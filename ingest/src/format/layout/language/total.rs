@@ -1,0 +1,297 @@
+//! What a file states about itself: running numbers, counts and sums.
+
+use schemas::Direction;
+
+use super::file::File;
+use super::money::{as_number, field};
+use super::names::{Names, Within};
+use super::test::{Sight, tests};
+use super::value::{Table, Value};
+use crate::format::layout::model::{
+    Claims, Counted, FieldRef, Form, Record, Role, Scale, Scope, Sequence, Total,
+};
+use crate::format::layout::name::intern;
+
+const OF_SEQUENCE: &[&str] = &["field", "scope", "first"];
+
+const OF_TOTAL: &[&str] = &[
+    "name",
+    "stated",
+    "scope",
+    "counts",
+    "sums",
+    "minus",
+    "by",
+    "of",
+    "only",
+    "direction",
+    "when",
+    "plus",
+    "modulus",
+    "zero_is_blank",
+    "claims",
+    "check",
+];
+
+const SCOPES: &[(&str, Scope)] = &[("file", Scope::File), ("batch", Scope::Batch)];
+
+#[derive(Clone, Copy)]
+enum Count {
+    Records,
+    Events,
+    Batches,
+}
+
+const COUNTS: &[(&str, Count)] =
+    &[("records", Count::Records), ("events", Count::Events), ("batches", Count::Batches)];
+
+/// Reads the running numbers.
+pub(super) fn sequences<'a>(
+    top: Table<'a>,
+    names: &Names<'a>,
+    records: &[Record],
+) -> Vec<Sequence> {
+    let mut sequences = Vec::new();
+    for table in top.tables("sequence", OF_SEQUENCE) {
+        let Some(value) = table.require("field") else { continue };
+        let fields = names.every(value);
+        for at in &fields {
+            let form = field(records, *at).map(|field| &field.form);
+            if !matches!(form, None | Some(Form::Number(_) | Form::Digits)) {
+                value.mistake("fields that are numbers", called(names, *at));
+            }
+        }
+        let scope = table.get("scope").map_or(Some(Scope::File), |value| value.word(SCOPES));
+        let first = table.get("first").map_or(Some(1), |value| value.integer(0..=i64::MAX));
+        if let (Some(scope), Some(first)) = (scope, first) {
+            sequences.push(Sequence { fields, scope, first });
+        }
+    }
+    sequences
+}
+
+/// Reads the totals.
+pub(super) fn totals<'a>(
+    top: Table<'a>,
+    file: &File<'a>,
+    names: &Names<'a>,
+    records: &[Record],
+) -> Vec<Total> {
+    let tables = top.tables("total", OF_TOTAL);
+    let mut seen: Vec<&str> = Vec::new();
+    let mut totals = Vec::new();
+    for table in tables {
+        let name = table.require("name").and_then(Value::some_text);
+        if let Some(name) = name {
+            if seen.contains(&name) {
+                table.mistake("a name that no other total has", format!("{name:?}"));
+            }
+            seen.push(name);
+        }
+        if let Some(total) = total(table, name.unwrap_or_default(), file, names, records) {
+            totals.push(total);
+        }
+    }
+    totals
+}
+
+fn total<'a>(
+    table: Table<'a>,
+    name: &'a str,
+    file: &File<'a>,
+    names: &Names<'a>,
+    records: &[Record],
+) -> Option<Total> {
+    let scope = table.require("scope").and_then(|value| value.word(SCOPES));
+    let stated = stated(table, scope, names, records);
+    let counted = counted(table, names, records);
+    let families = of(table, names);
+    let headers = names.of_roles(&[Role::FileHeader, Role::BatchHeader]);
+    let first = stated.as_ref().and_then(|stated| stated.first());
+    let mut seen = headers;
+    seen.extend(first.map(|first| first.family));
+    let within = Within { names, own: first.map(|first| first.family), seen };
+    let sight = Sight { file, within: &within, unit: None };
+    let when = tests(table.get("when"), &sight, &mut Vec::new()).unwrap_or_default();
+    let all: Vec<usize> = (0..names.families()).collect();
+    let within = Within { names, own: None, seen: all };
+    let sight = Sight { file, within: &within, unit: None };
+    let only = tests(table.get("only"), &sight, &mut Vec::new()).unwrap_or_default();
+    let directions = &[("debit", true), ("credit", false)];
+    let direction = table.get("direction").and_then(|value| value.word(directions));
+    let claims =
+        &[("unsigned", Claims::Unsigned), ("debits", Claims::Debits), ("credits", Claims::Credits)];
+    let claims = table.get("claims").and_then(|value| value.word(claims));
+    let checks = &[("refuse", false), ("warn", true)];
+    let (counted, stated, scope) = (counted?, stated?, scope?);
+    if claims.is_some() && (scope != Scope::File || !matches!(counted, Counted::Sum { .. })) {
+        table.mistake("claims at sums of the scope file only", "it elsewhere");
+    }
+    same_scale(table, &stated, &counted, names, records);
+    Some(Total {
+        name: intern(name),
+        stated,
+        scope,
+        counted,
+        families,
+        only,
+        direction: direction.map(|debit| if debit { Direction::DEBIT } else { Direction::CREDIT }),
+        when,
+        plus: table.get("plus").and_then(|value| value.integer(-1_000..=1_000)).unwrap_or_default(),
+        modulus: table.get("modulus").and_then(|value| value.integer(2..=i64::MAX)),
+        zero_is_blank: table.get("zero_is_blank").and_then(Value::flag).unwrap_or_default(),
+        claims,
+        is_warning: table.get("check").and_then(|value| value.word(checks)).unwrap_or_default(),
+    })
+}
+
+/// The fields in which a total is stated: numbers of one record that isn't a detail.
+fn stated<'a>(
+    table: Table<'a>,
+    scope: Option<Scope>,
+    names: &Names<'a>,
+    records: &[Record],
+) -> Option<Vec<FieldRef>> {
+    let value = table.require("stated")?;
+    let roles: &[Role] = match scope {
+        Some(Scope::File) => &[Role::FileHeader, Role::FileTrailer, Role::Skipped],
+        Some(Scope::Batch) => &[Role::BatchHeader, Role::BatchTrailer, Role::Skipped],
+        None => &[],
+    };
+    let all: Vec<usize> = (0..names.families()).collect();
+    let within = Within { names, own: None, seen: all };
+    let mut found: Vec<FieldRef> = Vec::new();
+    for value in value.list() {
+        let at = within.named(value)?;
+        let role = records.iter().find(|record| record.family == at.family).map(|r| r.role);
+        if scope.is_some() && !role.is_some_and(|role| roles.contains(&role)) {
+            let expected = match scope {
+                Some(Scope::Batch) => "a field of a header or trailer of batches",
+                _ => "a field of a header or trailer of the file",
+            };
+            value.mistake(expected, value.shown());
+        }
+        if as_number(records, at).is_none() && field(records, at).is_some() {
+            value.mistake("a field that is a number", value.shown());
+        }
+        if found.first().is_some_and(|first| first.family != at.family) {
+            value.mistake("fields of one record", value.shown());
+        }
+        found.push(at);
+    }
+    Some(found)
+}
+
+/// What a total counts: exactly one of `counts` and `sums`.
+fn counted<'a>(table: Table<'a>, names: &Names<'a>, records: &[Record]) -> Option<Counted> {
+    let by = table
+        .get("by")
+        .and_then(|value| value.word(&[("sum", false), ("absolute_difference", true)]));
+    let (counts, sums) = (table.get("counts"), table.get("sums"));
+    let sums = match (counts, sums) {
+        (Some(counts), None) => {
+            for entry in table.entries() {
+                if ["minus", "by"].contains(&entry.key) {
+                    entry.mistake(format!("no key {}, which is of sums only", entry.key), None);
+                }
+            }
+            return Some(match counts.word(COUNTS)? {
+                Count::Records => Counted::Records,
+                Count::Events => Counted::Events,
+                Count::Batches => Counted::Batches,
+            });
+        }
+        (None, Some(sums)) => sums,
+        (Some(_), Some(_)) => {
+            table.mistake("counts or sums", "both");
+            return None;
+        }
+        (None, None) => {
+            table.mistake("the key counts or sums", "neither");
+            return None;
+        }
+    };
+    let numbers = |value: Value<'a>| {
+        let fields = names.every(value);
+        for at in &fields {
+            if as_number(records, *at).is_none() && field(records, *at).is_some() {
+                value.mistake("a field that is a number", called(names, *at));
+            }
+        }
+        fields
+    };
+    let plus = numbers(sums);
+    let minus = table.get("minus").map_or(Vec::new(), numbers);
+    if by != Some(true) {
+        return Some(Counted::Sum { plus, minus });
+    }
+    match (plus.as_slice(), minus.as_slice()) {
+        ([field], []) => Some(Counted::Difference(*field)),
+        _ => {
+            sums.mistake("one field, whose debits and credits are compared", sums.shown());
+            None
+        }
+    }
+}
+
+/// The families that `of` narrows a total to.
+fn of<'a>(table: Table<'a>, names: &Names<'a>) -> Vec<usize> {
+    let Some(value) = table.get("of") else { return Vec::new() };
+    let found = value.list().into_iter().filter_map(|value| names.record(value));
+    found.filter_map(|at| Some(names.records.get(at)?.family)).collect()
+}
+
+/// Notes where what is stated and what is summed have their points at different places.
+fn same_scale(
+    table: Table<'_>,
+    stated: &[FieldRef],
+    counted: &Counted,
+    names: &Names<'_>,
+    records: &[Record],
+) {
+    let fields: Vec<FieldRef> = match counted {
+        Counted::Sum { plus, minus } => [plus.as_slice(), minus.as_slice()].concat(),
+        Counted::Difference(field) => vec![*field],
+        _ => return,
+    };
+    let scale = |at: &FieldRef| as_number(records, *at).map(|number| number.scale);
+    let Some(first) = stated.first() else { return };
+    let Some(expected) = scale(first) else { return };
+    for at in stated.iter().chain(&fields) {
+        match scale(at) {
+            Some(Scale::AsWritten) => {
+                let remedy = String::from("say how many digits of it are behind the point");
+                let found = format!("{} without one", called(names, *at));
+                table.mistake_with("a scale of each field that is summed", found, remedy);
+            }
+            Some(found) if found != expected => {
+                let expected = format!("the scale of {} at all of them", called(names, *first));
+                table.mistake(expected, format!("another one at {}", called(names, *at)));
+            }
+            _ => (),
+        }
+    }
+}
+
+/// Notes where a layout proves nothing and doesn't say so, or says so and does.
+pub(super) fn control(file: &File<'_>, has_any: bool, top: Table<'_>) {
+    let says_none = file.table.get("control");
+    let word = says_none.and_then(|value| value.word(&[("none", ())]));
+    let is_tried = top.get("total").is_some() || top.get("sequence").is_some();
+    match (says_none, word) {
+        (Some(value), Some(())) if has_any => {
+            value.mistake("no control = \"none\" beside a [[total]] or a [[sequence]]", "it");
+        }
+        (None, _) if !has_any && !is_tried => {
+            let remedy = String::from("say control = \"none\" where the file states none");
+            let expected = "a [[total]] or a [[sequence]] by which a file proves that it is whole";
+            file.table.mistake_with(expected, "neither", remedy);
+        }
+        _ => (),
+    }
+}
+
+fn called(names: &Names<'_>, at: FieldRef) -> String {
+    let field = names.fields(at.family).get(at.field).copied().unwrap_or_default();
+    format!("{}.{field}", names.name_of(at.family))
+}
