@@ -16,6 +16,8 @@ mod columns;
     expect(dead_code, unused_imports, reason = "the reader by layouts is what uses it")
 )]
 mod cut;
+#[cfg_attr(not(test), expect(dead_code, reason = "the reader by layouts is what uses it"))]
+mod number;
 #[expect(dead_code, reason = "the reader by layouts is what uses it")]
 mod layout;
 
