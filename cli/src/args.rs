@@ -195,7 +195,7 @@ pub(crate) struct FeedFlags {
     /// The format of its files: ipm or nacha.
     #[arg(long, value_name = "NAME", requires = "inbox")]
     pub(crate) format: Option<String>,
-    /// The page of its text: ascii, latin1, cp037, cp500 or cp1047.
+    /// The page of its text: ascii, latin1, cp037, cp500, cp1140 or cp1047.
     #[arg(long, value_name = "PAGE", requires = "inbox")]
     pub(crate) encoding: Option<String>,
     /// How messages are laid into its files: auto, vbs, blocked or rdw.

@@ -42,7 +42,7 @@ pub(crate) struct ParseFlags {
     /// Its format: ipm or nacha [default: told from its first bytes]
     #[arg(long, value_name = "NAME")]
     format: Option<String>,
-    /// The page of its text: ascii, latin1, cp037, cp500 or cp1047 [default: told likewise]
+    /// The page of its text: ascii, latin1, cp037, cp500, cp1140 or cp1047 [default: told likewise]
     #[arg(long, value_name = "PAGE")]
     encoding: Option<Encoding>,
     /// How messages are laid into it: auto, vbs, blocked or rdw.

@@ -1,8 +1,12 @@
 //! EBCDIC pages by table, and text of one byte a character.
 //!
 //! Every page here maps its 256 bytes one to one onto ISO 8859-1, so a translated record is as long
-//! as it was, and columns stay where they are. The three EBCDIC pages differ at eleven bytes only,
-//! so two of them are written as differences from the first.
+//! as it was, and columns stay where they are. The EBCDIC pages differ at a dozen bytes only, so
+//! they are written as differences from the first.
+//!
+//! The euro sign of cp1140 is the one character that ISO 8859-1 has not. Translated, it stands where
+//! ISO 8859-15 has it, at A4, and whoever makes text of it knows the page: see
+//! [`Encoding::character`].
 
 use super::Encoding;
 
@@ -18,9 +22,25 @@ impl Encoding {
     pub(crate) fn page(self) -> Option<&'static Page> {
         match self {
             Self::Ascii | Self::Latin1 => None,
-            Self::Cp037 => Some(&CP037),
+            // The same bytes: what A4 is, is another character.
+            Self::Cp037 | Self::Cp1140 => Some(&CP037),
             Self::Cp500 => Some(&CP500),
             Self::Cp1047 => Some(&CP1047),
+        }
+    }
+
+    /// The character that this page has for a byte. Of ASCII, what is beyond its 128 bytes is that
+    /// of ISO 8859-1.
+    pub fn character(self, byte: u8) -> char {
+        let translated = self.page().and_then(|page| page.get(usize::from(byte))).copied();
+        self.shown(translated.unwrap_or(byte))
+    }
+
+    /// The character of a translated byte.
+    fn shown(self, character: u8) -> char {
+        match (self, character) {
+            (Self::Cp1140, EURO) => '€',
+            _ => char::from(character),
         }
     }
 
@@ -43,7 +63,7 @@ impl Encoding {
                 into.push_str(plain)
             }
             _ => into.extend(
-                text.iter().map(|byte| if self.is_text(*byte) { char::from(*byte) } else { '?' }),
+                text.iter().map(|byte| if self.is_text(*byte) { self.shown(*byte) } else { '?' }),
             ),
         }
     }
@@ -63,6 +83,9 @@ impl Encoding {
         self.push_text(into, rest);
     }
 }
+
+/// Where the euro sign of cp1140 is translated to.
+const EURO: u8 = 0xa4;
 
 /// So many digits may be the number of an account; fewer are a date, a time, a shop's own number.
 const NUMBER_DIGITS_MIN: usize = 9;
@@ -175,7 +198,7 @@ mod tests {
 
     #[test]
     fn digits_letters_and_the_backslash_are_where_the_pages_have_them() {
-        for encoding in [Encoding::Cp037, Encoding::Cp500, Encoding::Cp1047] {
+        for encoding in [Encoding::Cp037, Encoding::Cp500, Encoding::Cp1140, Encoding::Cp1047] {
             let page = encoding.page().unwrap();
             assert_eq!([page[0xf0], page[0xf9], page[0xc1], page[0xe9]], *b"09AZ");
             assert_eq!([page[0x81], page[0xa9], page[0x40], page[0xe0]], *b"az \\");
@@ -194,6 +217,8 @@ mod tests {
         };
         assert_eq!(shown(Encoding::Latin1, b"S\xc3O\n"), "SÃO?");
         assert_eq!(shown(Encoding::Ascii, b"S\xc3O\n"), "S?O?");
+        assert_eq!(shown(Encoding::Cp037, b"5 \xa4"), "5 ¤");
+        assert_eq!(shown(Encoding::Cp1140, b"5 \xa4"), "5 €");
     }
 
     #[test]

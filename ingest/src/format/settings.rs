@@ -119,6 +119,8 @@ words! {
         Cp037 = "cp037",
         /// International EBCDIC.
         Cp500 = "cp500",
+        /// The first of them with the euro sign in the place of the currency sign.
+        Cp1140 = "cp1140",
         /// EBCDIC of open systems, as z/OS UNIX has it.
         Cp1047 = "cp1047",
     }
@@ -195,7 +197,8 @@ mod tests {
     #[test]
     fn an_unknown_word_is_told_the_known_ones() {
         let error = "ebcdic".parse::<Encoding>().unwrap_err();
-        let expected = "expected one of ascii, latin1, cp037, cp500, cp1047, found \"ebcdic\"";
+        let expected =
+            "expected one of ascii, latin1, cp037, cp500, cp1140, cp1047, found \"ebcdic\"";
         assert_eq!(error.to_string(), expected);
         for word in Framing::WORDS {
             assert_eq!(word.parse::<Framing>().unwrap().to_string(), *word);
