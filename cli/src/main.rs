@@ -26,6 +26,11 @@ use clap::Parser as _;
 
 use crate::command::{Ending, Failure};
 
+/// Of Rust and of the C beneath it alike. The system's own keeps what many threads of clients have
+/// let go, in pools that grow with each outage in which clients are made anew.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = match args::Cli::try_parse() {
         Ok(cli) => cli,

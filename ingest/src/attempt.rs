@@ -2,6 +2,7 @@
 //! surroundings fail or somebody overtook it for a moment.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -63,18 +64,70 @@ pub(crate) fn broken(what: &str, error: tokio::task::JoinError) -> topic::Error 
     topic::Error::Fatal { what, source: Some(Box::new(error)) }
 }
 
+/// How many owners of this kind wait in this process: an outage is told when the first begins to,
+/// and its end when the last goes on.
+#[derive(Debug, Default)]
+pub(crate) struct Outage {
+    waiting: AtomicUsize,
+}
+
+/// One owner's part in an outage.
+struct Waits<'a> {
+    outage: &'a Outage,
+    of: &'static str,
+    partition: u32,
+    since: Option<Instant>,
+}
+
+impl Waits<'_> {
+    /// Notes a failure; since when there was nothing but failures.
+    fn begin(&mut self, failure: &Failure) -> Instant {
+        let (of, partition) = (self.of, self.partition);
+        *self.since.get_or_insert_with(|| {
+            if self.outage.waiting.fetch_add(1, Ordering::Relaxed) == 0 {
+                tracing::warn!(of, partition, error = %failure, "the owner begins again");
+            } else {
+                tracing::debug!(of, partition, error = %failure, "the owner begins again");
+            }
+            Instant::now()
+        })
+    }
+
+    /// Notes that it works.
+    fn end(&mut self) {
+        if self.since.take().is_none() {
+            return;
+        }
+        let (of, partition) = (self.of, self.partition);
+        if self.outage.waiting.fetch_sub(1, Ordering::Relaxed) == 1 {
+            tracing::info!(of, partition, "the owner went on");
+        } else {
+            tracing::debug!(of, partition, "the owner went on");
+        }
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        // Who ends while it waits no longer does, and did not see the outage's end.
+        if self.since.is_some() {
+            self.outage.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Attempts to own until the work is done, which is when `cancel` is; `state` goes from attempt to
 /// attempt. While the token is not cancelled the partition is still ours.
 ///
-/// An outage is told once, when it begins, and once when work goes on; with `patience` it may last
-/// so long and no longer.
+/// An outage is told once by all that share `outage`, when it begins, and once when work goes on;
+/// with `patience` it may last so long and no longer.
 ///
 /// # Errors
 ///
 /// Where an attempt fails in a way that another won't mend.
 pub(crate) async fn until_done<S, F>(
-    of: &'static str,
-    partition: u32,
+    (of, partition): (&'static str, u32),
+    outage: &Outage,
     patience: Option<Duration>,
     cancel: &CancellationToken,
     mut state: S,
@@ -83,14 +136,14 @@ pub(crate) async fn until_done<S, F>(
 where
     F: Future<Output = (S, Result<(), Failure>)>,
 {
-    let mut out_since: Option<Instant> = None;
+    let mut waits = Waits { outage, of, partition, since: None };
     loop {
         let begun = Instant::now();
         let result;
         (state, result) = attempt(state).await;
         // An attempt that lasted has worked: what ends it is another outage.
-        if WORKED_AFTER < begun.elapsed() && out_since.take().is_some() {
-            tracing::info!(of, partition, "the owner went on");
+        if WORKED_AFTER < begun.elapsed() {
+            waits.end();
         }
         match result {
             Ok(()) => return Ok(()),
@@ -99,10 +152,8 @@ where
                 if is_fenced {
                     let what = "the owner is overtaken: somebody else writes here";
                     tracing::warn!(of, partition, error = %failure, "{what}");
-                } else if out_since.is_none() {
-                    tracing::warn!(of, partition, error = %failure, "the owner begins again");
                 }
-                let since = *out_since.get_or_insert_with(Instant::now);
+                let since = waits.begin(&failure);
                 if patience.is_some_and(|patience| patience < since.elapsed()) {
                     return Err(Error { of, partition, source: failure });
                 }

@@ -21,7 +21,7 @@ use topic::{
     Writer, cloud_events,
 };
 
-use crate::attempt::{Error, Failure, broken, until_done};
+use crate::attempt::{Error, Failure, Outage, broken, until_done};
 use crate::fair::Waiting;
 use crate::feed::Config;
 use crate::lag::Lag;
@@ -60,6 +60,7 @@ pub async fn run<L: Log>(
     let shared = Shared {
         room: Arc::new(Semaphore::new(CHUNKS_ROOM)),
         lag: Arc::new(Lag::new(log.clone(), &config.processors_group)),
+        outage: Arc::new(Outage::default()),
     };
     let own = |assignment: topic::Assignment<ReaderOf<L>>, token| {
         own(log.clone(), Arc::clone(&config), shared.clone(), assignment, token)
@@ -82,7 +83,8 @@ async fn own<L: Log>(
         };
         (assignment, worked)
     };
-    until_done("files", partition, config.patience, &cancel, assignment, attempt).await
+    let outage = &shared.outage;
+    until_done(("files", partition), outage, config.patience, &cancel, assignment, attempt).await
 }
 
 /// What all owners of files in this process share.
@@ -91,6 +93,8 @@ struct Shared<L> {
     /// For chunks that wait to be published.
     room: Arc<Semaphore>,
     lag: Arc<Lag<L>>,
+    /// Which of them wait for the log.
+    outage: Arc<Outage>,
 }
 
 /// Owns the files of one partition.

@@ -22,7 +22,7 @@ use topic::{
     Batch, Consumed, Log, Membership, Message, MessageSet, ReaderOf, Received, Writer, cloud_events,
 };
 
-use crate::attempt::{Error, Failure, broken, until_done};
+use crate::attempt::{Error, Failure, Outage, broken, until_done};
 use crate::bucket::{self, Listing, Object};
 use crate::fair::Waiting;
 use crate::feed::{AtRest, Config, Feed, has_marker, is_object};
@@ -54,9 +54,10 @@ pub async fn run<L: Log>(
     cancel: &CancellationToken,
     stopped: impl Fn(u32, Error),
 ) -> Result<(), topic::Error> {
+    let outage = Arc::new(Outage::default());
     let own = |assignment: topic::Assignment<ReaderOf<L>>, token| {
         let topic::Assignment { partition, membership, .. } = assignment;
-        own(log.clone(), Arc::clone(&config), partition, membership, token)
+        own(log.clone(), Arc::clone(&config), Arc::clone(&outage), partition, membership, token)
     };
     topic::own_partitions(&log, FEEDS_GROUP, Topic::Arrivals, cancel, own, stopped).await
 }
@@ -72,6 +73,7 @@ pub fn partition_of(feed: &str, partitions: u32) -> u32 {
 async fn own<L: Log>(
     log: L,
     config: Arc<Config>,
+    outage: Arc<Outage>,
     partition: u32,
     membership: Membership,
     cancel: CancellationToken,
@@ -87,7 +89,7 @@ async fn own<L: Log>(
         };
         ((), worked)
     };
-    until_done("feeds", partition, config.patience, &cancel, (), attempt).await
+    until_done(("feeds", partition), &outage, config.patience, &cancel, (), attempt).await
 }
 
 /// An object of a feed: feed and key.

@@ -20,6 +20,7 @@ mod kills;
 mod zombies;
 mod rebalances;
 mod outages;
+mod standstills;
 mod settings;
 mod locked;
 mod subscribers;
