@@ -25,7 +25,7 @@ pub const BLOCK_BYTES_MIN: u64 = 256 << 10;
 pub fn block_bytes(size: u64, container: Container) -> u64 {
     let blocks = match container {
         Container::None => 256,
-        Container::Gzip => 32,
+        Container::Gzip | Container::Zstd => 32,
     };
     (size / blocks).next_power_of_two().clamp(BLOCK_BYTES_MIN, BLOCK_BYTES_MAX)
 }
@@ -154,7 +154,7 @@ impl Blocks {
         }
         let block = match self.container {
             Container::None => self.read_plain().await?,
-            Container::Gzip => self.read_decoded().await?,
+            Container::Gzip | Container::Zstd => self.read_decoded().await?,
         };
         self.ended = block.is_last;
         Ok(Some(block))
@@ -224,6 +224,7 @@ mod tests {
             (0, Container::None, BLOCK_BYTES_MIN),
             (100_000_000, Container::None, 512 << 10),
             (100_000_000, Container::Gzip, 4 << 20),
+            (100_000_000, Container::Zstd, 4 << 20),
             (10_000_000_000, Container::None, BLOCK_BYTES_MAX),
             (u64::MAX, Container::Gzip, BLOCK_BYTES_MAX),
         ] {

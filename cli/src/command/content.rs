@@ -120,12 +120,12 @@ impl Content {
         let expected = format!("a file of {}", ingest::format::names().join(" or "));
         match (self.first(), Container::detect(self.first())) {
             ([], _) => Reason::new("empty").expected_found(expected, "no bytes"),
-            (_, Container::Gzip) => Reason::new("unknown_format")
-                .expected_found(expected, "gzip within gzip")
-                .remedy("unpack it once"),
-            _ => Reason::new("unknown_format")
+            (_, Container::None) => Reason::new("unknown_format")
                 .expected_found(expected, "first bytes of neither")
                 .remedy("name its format with --format to see where it departs from it"),
+            (_, inner) => Reason::new("unknown_format")
+                .expected_found(expected, format!("{inner} within {}", self.container))
+                .remedy("unpack it once"),
         }
     }
 

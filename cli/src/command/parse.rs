@@ -37,7 +37,7 @@ pub(crate) const TOO_MANY_BAD_RECORDS: &str = "too_many_bad_records";
 /// What `parse` is told.
 #[derive(Args, Debug)]
 pub(crate) struct ParseFlags {
-    /// The file; gzip is unpacked; `-` is standard input.
+    /// The file; gzip and zstd are unpacked; `-` is standard input.
     file: PathBuf,
     /// Its format: ipm or nacha [default: told from its first bytes]
     #[arg(long, value_name = "NAME")]
