@@ -84,7 +84,11 @@ impl Waits<'_> {
     fn begin(&mut self, failure: &Failure) -> Instant {
         let (of, partition) = (self.of, self.partition);
         *self.since.get_or_insert_with(|| {
-            if self.outage.waiting.fetch_add(1, Ordering::Relaxed) == 0 {
+            let is_first = self.outage.waiting.fetch_add(1, Ordering::Relaxed) == 0;
+            if failure.is_fenced() {
+                let what = "the owner is overtaken: somebody else writes here";
+                tracing::warn!(of, partition, error = %failure, "{what}");
+            } else if is_first {
                 tracing::warn!(of, partition, error = %failure, "the owner begins again");
             } else {
                 tracing::debug!(of, partition, error = %failure, "the owner begins again");
@@ -149,10 +153,6 @@ where
             Ok(()) => return Ok(()),
             Err(failure) if failure.may_pass() => {
                 let is_fenced = failure.is_fenced();
-                if is_fenced {
-                    let what = "the owner is overtaken: somebody else writes here";
-                    tracing::warn!(of, partition, error = %failure, "{what}");
-                }
                 let since = waits.begin(&failure);
                 if patience.is_some_and(|patience| patience < since.elapsed()) {
                     return Err(Error { of, partition, source: failure });

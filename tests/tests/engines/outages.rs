@@ -139,10 +139,9 @@ fn wait_until_applied(cluster: &Cluster, records: u64, run: &mut Member) {
     patiently(&format!("{records} records are applied"), is_so, || cluster.situation());
 }
 
-/// Lines of warning that one outage may cost: one for the engine, one for each kind of owner that
-/// waits for it, feeds, files and shards, and one for each feed. Attempts are many more: some in a
-/// second.
-const LINES_MAX: usize = 1 + 3 + 3;
+/// Lines of warning that one outage may cost: one for the engine, and at most one for each feed and
+/// each owner that waits for it. Attempts are many more: some in a second.
+const LINES_MAX: usize = 1 + 3 + (4 + 4 + 4);
 
 /// Fails where more is said of an outage than that. Tells how much is said.
 fn told_once(engine: Kind, meanwhile: &str, after: &str) -> String {

@@ -103,6 +103,11 @@ impl Feed {
             }
             tracing::debug!(%error, name, partition, "asked for its end again");
             thread::sleep(AGAIN_AFTER);
+            // What the client was told while the broker was coming back it believes for minutes, and
+            // answers from that: so it is made to ask again.
+            if let Err(error) = client.fetch_metadata(Some(name), WATERMARKS_TIMEOUT) {
+                self.outage.suspect(&error, &error.to_string());
+            }
         };
         // A partition that never had a message says -1 for an unknown offset.
         Ok((first.max(0), end.max(0)))
