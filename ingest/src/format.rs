@@ -11,10 +11,6 @@
 mod settings;
 mod encoding;
 mod columns;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "the reader by layouts is what uses it")
-)]
 mod cut;
 #[cfg_attr(not(test), expect(dead_code, reason = "the reader by layouts is what uses it"))]
 mod number;

@@ -44,6 +44,12 @@ impl AccountText {
         self.0.push_str(part);
     }
 
+    /// Writes the text anew, scheme included, into the buffer of the former one.
+    pub fn write<T>(&mut self, write: impl FnOnce(&mut String) -> T) -> T {
+        self.0.clear();
+        write(&mut self.0)
+    }
+
     /// The number in clear. For tokens, labels and tests only.
     pub fn reveal(&self) -> &str {
         &self.0

@@ -6,6 +6,15 @@
 pub(super) mod model;
 mod name;
 mod language;
+mod date;
+mod field;
+mod context;
+mod group;
+mod event;
+mod totals;
+mod structure;
+mod detect;
+mod reader;
 
 pub use language::Mistake;
 pub use model::Layout;
