@@ -3,6 +3,9 @@
 //! The same plan gives the same bytes, everywhere and always. Nothing of a file is kept but its
 //! running totals, so that memory does not grow with it.
 
+mod card;
+
+mod base2;
 mod ipm;
 mod nacha;
 
@@ -81,6 +84,7 @@ pub fn generate(plan: &Plan, out: &mut impl Write) -> Result<Generated, Generate
     match plan.format.as_str() {
         "nacha" => nacha::generate(plan, out),
         "ipm" => ipm::generate(plan, out),
+        "base2" | "base2_itf" => base2::generate(plan, out),
         _ => Err(GenerateError::Format(UnknownWord {
             expected: crate::format::names().join(", "),
             found: plan.format.clone(),

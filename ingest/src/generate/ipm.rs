@@ -2,9 +2,7 @@
 
 use std::io::Write;
 
-use schemas::Date;
-
-use super::{Draw, GenerateError, Generated, Page, Plan, SHOPS, Sink, digits, wide, yymmdd};
+use super::{Draw, GenerateError, Generated, Page, Plan, SHOPS, Sink, card, digits, wide, yymmdd};
 use crate::format::Framing;
 
 const PAYLOAD: usize = 1_012;
@@ -154,7 +152,7 @@ impl<W: Write> File<'_, W> {
         let message = &mut self.message;
         message.begin(mti);
         if mti != "1740" {
-            let pan = card(account);
+            let pan = card::number(ISSUER, account);
             message.number(2, 2, wide(pan.len()));
             message.text.extend_from_slice(&pan);
             if spoilt == Some(0) {
@@ -176,7 +174,7 @@ impl<W: Write> File<'_, W> {
         message.fixed(24, function);
         if moves {
             message.fixed(26, category);
-            let reference = reference(self.plan.date, self.messages);
+            let reference = card::reference(ISSUER, self.plan.date, self.messages);
             message.variable(31, 2, &reference);
             message.number(38, 6, self.draw.below(1_000_000));
             message.fixed(42, "MERCHANT0000001");
@@ -277,41 +275,6 @@ impl<W: Write> File<'_, W> {
         }
         Ok(self.sink.flush()?)
     }
-}
-
-/// The number of the n-th account: sixteen digits, the last one by Luhn's rule.
-fn card(account: u64) -> [u8; 16] {
-    let mut pan = [b'0'; 16];
-    pan[..6].copy_from_slice(ISSUER.as_bytes());
-    digits(&mut pan[6..15], account);
-    pan[15] = luhn(&pan[..15]);
-    pan
-}
-
-/// The check digit behind these digits: every second one from the right, the last among them,
-/// counts double, its digits added.
-fn luhn(number: &[u8]) -> u8 {
-    let mut sum = 0;
-    for (place, digit) in number.iter().rev().enumerate() {
-        let digit = digit - b'0';
-        sum += match (place % 2 == 0, digit) {
-            (true, 5..) => digit * 2 - 9,
-            (true, _) => digit * 2,
-            (false, _) => digit,
-        };
-    }
-    b'0' + (10 - sum % 10) % 10
-}
-
-/// An acquirer's reference: mixed use, issuer's BIN, YDDD, sequence, check digit.
-fn reference(date: Date, number: u64) -> String {
-    let text = date.to_string();
-    let year = text.get(..4).and_then(|year| year.parse::<i16>().ok()).unwrap_or(1970);
-    let first = Date::new(year, 1, 1).unwrap_or(date);
-    let day = date.days() - first.days() + 1;
-    let reference = format!("0{ISSUER}{}{day:03}{number:011}", year % 10);
-    let check = char::from(luhn(reference.as_bytes()));
-    format!("{reference}{check}")
 }
 
 /// hhmmss of a second of the day, as a number of six digits.

@@ -92,7 +92,7 @@ fn a_plan_out_of_range_says_which_number() {
     for (plan, expected) in [
         (Plan { records: 0, ..plan("ipm", 1) }, "records: expected 1 to 4500000, found 0"),
         (Plan { accounts: 0, ..plan("ipm", 1) }, "accounts: expected 1 to 1000000000, found 0"),
-        (plan("base2", 1), "no such format: expected one of nacha, ipm, found \"base2\""),
+        (plan("bai2", 1), "no such format: expected one of nacha, ipm, found \"bai2\""),
     ] {
         let error = generate(&plan, &mut Vec::new()).unwrap_err();
         assert_eq!(error.to_string(), expected);

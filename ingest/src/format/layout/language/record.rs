@@ -114,17 +114,10 @@ fn overlaps(named: &Named<'_>, fields: &[Option<Field>]) {
 /// Notes what the roles of the records can't be together.
 fn structure(names: &Names<'_>, file: &File<'_>) {
     let first = |role: Role| names.records.iter().find(|record| record.role == role);
-    let pair = (first(Role::BatchHeader), first(Role::BatchTrailer));
-    match pair {
-        (Some(lonely), None) => {
-            let found = format!("only {}, which begins one", lonely.name);
-            lonely.table.mistake("a record of the role batch_trailer too", found);
-        }
-        (None, Some(lonely)) => {
-            let found = format!("only {}, which ends one", lonely.name);
-            lonely.table.mistake("a record of the role batch_header too", found);
-        }
-        _ => (),
+    // Without headers, a batch is what stands before its trailer.
+    if let (Some(lonely), None) = (first(Role::BatchHeader), first(Role::BatchTrailer)) {
+        let found = format!("only {}, which begins one", lonely.name);
+        lonely.table.mistake("a record of the role batch_trailer too", found);
     }
     if let (Some(record), None) = (first(Role::ColumnNames), file.rows()) {
         record.table.mistake("no record of the role column_names", "one, and no rows");
