@@ -162,15 +162,28 @@ pub(super) fn end_of_text<'a>(ends: &Ends, input: Input<'_>, at: usize) -> Optio
 
 /// Whether text has no line ends, by its first line: where more than blanks stands behind so many
 /// characters of it. None where that isn't told yet.
+///
+/// A byte of a block may look like a line end, where not all of it is text: behind the end of a
+/// line there is another one, soon.
 fn is_unseparated(ends: &Ends, length: usize, input: Input<'_>) -> Option<bool> {
     let first = input.rest.get(..input.bytes_max).unwrap_or(input.rest);
+    let is_all = input.end_of_content || input.rest.len() >= input.bytes_max;
     let (line, behind) = first.split_at_checked(length).unwrap_or((first, &[]));
-    if ends.find(line).is_some() {
-        return Some(false);
+    if let Some(end) = ends.find(line) {
+        let behind = first.get(end.saturating_add(1)..).unwrap_or_default();
+        let next = behind.get(..length.saturating_add(2));
+        return match (ends.find(next.unwrap_or(behind)), next) {
+            (Some(_), _) => Some(false),
+            (None, Some(_)) => Some(true),
+            (None, None) if is_all => {
+                Some(first.len() > length && first.len().checked_rem(length) == Some(0))
+            }
+            (None, None) => None,
+        };
     }
     match behind.iter().find(|byte| **byte != ends.blank) {
         Some(byte) => Some(!ends.is_end(*byte)),
-        None if input.end_of_content || input.rest.len() >= input.bytes_max => Some(false),
+        None if is_all => Some(false),
         None => None,
     }
 }
@@ -184,26 +197,17 @@ fn block<'a>(
 ) -> Result<Option<Line<'a>>, CutError> {
     let rest = input.from(at);
     let text = rest.get(..length).unwrap_or(rest);
-    let Some(end) = ends.find(text) else {
-        return match () {
-            () if text.len() == length => Ok(Some((text, length))),
-            () if !input.end_of_content => Ok(None),
-            () if is_over(ends, text) => Ok(Some((text, text.len()))),
-            () => Err(not_a_multiple(length, at, text.len())),
-        };
-    };
-    let (line, behind) = rest.split_at_checked(end).unwrap_or((rest, &[]));
-    if !is_over(ends, line) {
-        let found = format!("a line end after {end}");
-        return Err(CutError::new(
-            "framing_lost",
-            at,
-            format!("{length} bytes without one"),
-            found,
-        ));
+    let end = ends.find(text).and_then(|end| rest.split_at_checked(end));
+    if let Some((line, behind)) = end.filter(|(line, _)| is_over(ends, line)) {
+        let end = ends.length(behind, input.end_of_content);
+        return Ok(end.map(|end| (line, line.len().saturating_add(end))));
     }
-    let end = ends.length(behind, input.end_of_content);
-    Ok(end.map(|end| (line, line.len().saturating_add(end))))
+    match () {
+        () if text.len() == length => Ok(Some((text, length))),
+        () if !input.end_of_content => Ok(None),
+        () if is_over(ends, text) => Ok(Some((text, text.len()))),
+        () => Err(not_a_multiple(length, at, text.len())),
+    }
 }
 
 /// True of what may stand behind the last block: blanks, or the byte by which DOS ends a text.

@@ -179,10 +179,11 @@ fn the_first_bytes_tell_lines_from_blocks() {
                     "8/1:truncated: content of a multiple of 4 bytes, 2 bytes behind the last whole 4",
                 ],
             ),
-            (
-                b"abcdefg\nhijk",
-                &["0/1:abcd", "4/1:framing_lost: 4 bytes without one, a line end after 3"],
-            ),
+            // A byte within a block that looks like a line end.
+            (b"abcdefg\nhijk", &["0/1:abcd", "4/1:efg\\n", "8/1:hijk"]),
+            (b"a\nbcefghijkl", &["0/1:a\\nbc", "4/1:efgh", "8/1:ijkl"]),
+            (b"a\nbcefgh", &["0/1:a\\nbc", "4/1:efgh"]),
+            (b"ab\ncd", &["0/1:ab", "3/2:cd"]),
         ],
     );
 }
