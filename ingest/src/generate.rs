@@ -6,6 +6,7 @@
 mod card;
 
 mod base2;
+mod cnab;
 mod ipm;
 mod nacha;
 
@@ -84,6 +85,8 @@ pub fn generate(plan: &Plan, out: &mut impl Write) -> Result<Generated, Generate
     match plan.format.as_str() {
         "nacha" => nacha::generate(plan, out),
         "ipm" => ipm::generate(plan, out),
+        "cnab240" => cnab::generate_240(plan, out),
+        "cnab400" => cnab::generate_400(plan, out),
         "base2" | "base2_itf" => base2::generate(plan, out),
         _ => Err(GenerateError::Format(UnknownWord {
             expected: crate::format::names().join(", "),

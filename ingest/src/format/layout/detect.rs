@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::group::{Making, Piece};
-use super::model::{self, Layout, Role, Tested};
+use super::model::{self, FieldRef, Form, Layout, Role, Tested};
 use crate::format::Encoding;
 use crate::format::cut::{Cut, Cutter, Memory, Next, Prefix, Separated, Word};
 
@@ -54,9 +54,23 @@ pub(crate) fn detect(layout: &Arc<Layout>, first: &[u8]) -> Option<Encoding> {
         };
         let mut piece = Piece::default();
         Making::of(layout, *encoding).make(&unit, &cutter, &mut piece);
-        piece.classify(layout, &headers, &[]) && !piece.is_overlong()
+        let is_as_long = unit.bytes.len().saturating_mul(2) > layout.length && !piece.is_overlong();
+        is_as_long && piece.classify(layout, &headers, &[]) && has_digits(layout, &piece)
     })
 }
 
 /// So many characters of a header that are the same in every file are no accident.
-const CERTAIN: usize = 5;
+const CERTAIN: usize = 8;
+
+/// True where a header has digits wherever its layout says that it has a code of digits.
+fn has_digits(layout: &Layout, header: &Piece) -> bool {
+    let record = layout.records.get(header.record);
+    let fields = record.map_or(0, |record| record.fields.len());
+    (0..fields).all(|field| {
+        let at = FieldRef { family: header.family, field };
+        let cell = header.cell(layout, at, &[]);
+        cell.is_none_or(|cell| {
+            !matches!(cell.field.form, Form::Digits) || cell.bytes.iter().all(u8::is_ascii_digit)
+        })
+    })
+}

@@ -187,6 +187,10 @@ impl Piece {
         if making.is_text {
             self.check_text(layout, making, columns)?;
         }
+        if making.length.is_some() {
+            // The language has seen to it that every field lies within.
+            return Ok(());
+        }
         let fields = layout.records.get(self.record).map(|record| record.fields.as_slice());
         for field in fields.unwrap_or_default().iter().flatten() {
             if self.at(field.place, columns).is_none() {
