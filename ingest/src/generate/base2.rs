@@ -150,7 +150,7 @@ impl<W: Write> File<'_, W> {
             rest /= 36;
         }
         let number: String = number.into_iter().map(char::from).collect();
-        let institution = (400_000 + u64::from(rest)).to_string();
+        let institution = (465_000 + u64::from(rest)).to_string();
         let (year, day) = day_of_year(self.plan.date);
         let date = format!("{:02}{day:03}", year % 100);
         let mut text = Text([b' '; LENGTH]);
