@@ -96,6 +96,7 @@ pub(crate) fn feed(format: &str, directory: &Path) -> anyhow::Result<Feed> {
         bucket: Bucket::folder(&inbox(directory))?,
         settings: Settings {
             format: format.to_owned(),
+            layout: None,
             encoding: encoding(format),
             framing: Framing::Auto,
             side: Side::Issuer,

@@ -1,6 +1,6 @@
 //! Arguments: what a user may type.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -8,6 +8,7 @@ use crate::command::accounts::AccountsFlags;
 use crate::command::demo::DemoFlags;
 use crate::command::files::FilesFlags;
 use crate::command::generate::GenerateFlags;
+use crate::command::layout::LayoutCommand;
 use crate::command::order::{AcceptFlags, OrderFlags};
 use crate::command::parse::ParseFlags;
 use crate::command::records::RecordsFlags;
@@ -90,6 +91,12 @@ pub(crate) enum Command {
         /// Which of them.
         #[command(subcommand)]
         what: ConfigCommand,
+    },
+    /// Checks a layout, which describes the files of a format, or shows one that is built in.
+    Layout {
+        /// Which of them.
+        #[command(subcommand)]
+        what: LayoutCommand,
     },
     /// Prints the completions of a shell.
     Completions {
@@ -190,11 +197,14 @@ pub(crate) fn key(keys: &'static [Key], name: &str) -> anyhow::Result<&'static K
 #[derive(Args, Clone, Debug)]
 pub(crate) struct FeedFlags {
     /// The folder where files arrive; stands in for a configuration file.
-    #[arg(long, value_name = "DIR", requires = "format", conflicts_with = "config")]
+    #[arg(long, value_name = "DIR", requires = "described", conflicts_with = "config")]
     pub(crate) inbox: Option<String>,
-    /// The format of its files: ipm or nacha.
-    #[arg(long, value_name = "NAME", requires = "inbox")]
+    /// The format of its files, such as ipm, nacha or the name of a built-in layout.
+    #[arg(long, value_name = "NAME", requires = "inbox", group = "described")]
     pub(crate) format: Option<String>,
+    /// A layout that describes its files.
+    #[arg(long, value_name = "FILE", requires = "inbox", group = "described")]
+    pub(crate) layout: Option<String>,
     /// The page of its text: ascii, latin1, cp037, cp500, cp1140 or cp1047.
     #[arg(long, value_name = "PAGE", requires = "inbox")]
     pub(crate) encoding: Option<String>,
@@ -210,7 +220,7 @@ pub(crate) struct FeedFlags {
 }
 
 impl FeedFlags {
-    /// The feed that the flags describe, if they do; its name is the format's.
+    /// The feed that the flags describe, if they do; its name is the format's, or the layout's.
     ///
     /// # Errors
     ///
@@ -220,14 +230,19 @@ impl FeedFlags {
             return Ok(None);
         }
         let mut values = Values::default();
+        let name = match &self.layout {
+            Some(file) => Some(crate::layout::read(Path::new(file))?.name().to_owned()),
+            None => self.format.clone(),
+        };
         for (name, flag, text) in [
             ("location", "--inbox", &self.inbox),
             ("format", "--format", &self.format),
+            ("layout", "--layout", &self.layout),
             ("encoding", "--encoding", &self.encoding),
             ("framing", "--framing", &self.framing),
             ("side", "--side", &self.side),
             ("unknown_accounts", "--unknown-accounts", &self.unknown_accounts),
-            ("name", "--format", &self.format),
+            ("name", "--format", &name),
         ] {
             if let Some(text) = text {
                 values.set(key(FEED_KEYS, name)?, text.clone(), Origin::Flag(flag))?;

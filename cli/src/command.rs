@@ -21,6 +21,7 @@ pub(crate) mod reverse;
 pub(crate) mod replay;
 
 mod config;
+pub(crate) mod layout;
 
 use clap::CommandFactory as _;
 use schemas::command::Action;
@@ -92,6 +93,7 @@ pub(crate) fn run(cli: Cli) -> Result<Ending, Failure> {
         Command::Replay(flags) => replay::run(&flags),
         Command::Accept(flags) => order::accept(&flags),
         Command::Config { what } => config::run(&what),
+        Command::Layout { what } => layout::run(&what),
         Command::Completions { shell } => {
             let mut out = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "batchless", &mut out);

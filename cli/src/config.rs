@@ -6,12 +6,13 @@ pub(crate) mod secret;
 pub(crate) mod values;
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use ingest::container::Limits;
 use ingest::feed::RejectLimit;
-use ingest::format::Settings;
+use ingest::format::{Layout, Settings, built_in};
 
 use self::engines::{Place, StoreConfig, TopicsConfig};
 use self::keys::{FEED_KEYS, KEYS, Key, Kind};
@@ -75,8 +76,10 @@ pub(crate) struct FeedConfig {
     pub(crate) place: Place,
     /// What becomes of them.
     pub(crate) after: After,
-    /// The format.
+    /// The format: one that is built in, or the name of the layout.
     pub(crate) format: String,
+    /// A layout of its own.
+    pub(crate) layout: Option<Arc<Layout>>,
     /// The page of its text.
     pub(crate) encoding: String,
     /// How messages are laid into the file.
@@ -114,6 +117,7 @@ impl FeedConfig {
     pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
         Ok(Settings {
             format: self.format.clone(),
+            layout: self.layout.clone(),
             encoding: self.encoding.parse()?,
             framing: self.framing.parse()?,
             side: self.side.parse()?,
@@ -311,11 +315,18 @@ fn feed(values: &Values) -> anyhow::Result<FeedConfig> {
         (None, Place::Folder(_)) => LOOK_AT_FOLDER_EVERY_MS,
         (None, Place::S3 { .. }) => LOOK_AT_S3_EVERY_MS,
     };
+    let layout = layout(values)?;
+    let format = match &layout {
+        Some(layout) => layout.name().to_owned(),
+        None => optional(values, FEED_KEYS, "format")?
+            .context("format is missing; give it a value, or name a layout")?,
+    };
     Ok(FeedConfig {
         after: after(values)?,
         place,
-        format: text("format")?,
-        encoding: text("encoding")?,
+        encoding: encoding(values, layout.as_deref().or(built_in(&format).as_deref()))?,
+        format,
+        layout,
         framing: text("framing")?,
         side: text("side")?,
         posted_amount: text("posted_amount")?,
@@ -329,6 +340,28 @@ fn feed(values: &Values) -> anyhow::Result<FeedConfig> {
         unpacked_bytes_max: number("unpacked_bytes_max")?,
         unpacked_ratio_max: number("unpacked_ratio_max")?,
         name,
+    })
+}
+
+/// The layout that describes a feed's files, where it has one of its own.
+fn layout(values: &Values) -> anyhow::Result<Option<Arc<Layout>>> {
+    let Some(said) = values.get(key(FEED_KEYS, "layout")?) else { return Ok(None) };
+    let origin = &said.origin;
+    if let Some(format) = values.get(key(FEED_KEYS, "format")?) {
+        let format = format.text;
+        bail!("{origin}: layout: it stands in place of a format; leave out the format `{format}`");
+    }
+    crate::layout::read(Path::new(&said.text))
+        .with_context(|| format!("{origin}: layout"))
+        .map(Some)
+}
+
+/// The page of a feed's text: where nobody says, the one of its layout.
+fn encoding(values: &Values, layout: Option<&Layout>) -> anyhow::Result<String> {
+    let said = values.get(key(FEED_KEYS, "encoding")?).context("encoding")?;
+    Ok(match layout {
+        Some(layout) if said.origin == Origin::Default => layout.encoding().as_str().to_owned(),
+        _ => said.text,
     })
 }
 

@@ -4,6 +4,7 @@
 
 mod args;
 mod config;
+mod layout;
 
 mod command;
 

@@ -4,7 +4,8 @@
 //! how much of it it has used, and what it has found there. Its state is a plain value, so that
 //! reading can stop after any record and go on elsewhere.
 //!
-//! A format is a module here, and a line in the table of [`formats`](self) below.
+//! A format is a layout in `ingest/layouts`, and a line in the table of `layout/built_in.rs`. Where a
+//! layout can't say it, it is a module here, and a line in the table of [`formats`](self) below.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
@@ -12,13 +13,14 @@ mod settings;
 mod encoding;
 mod columns;
 mod cut;
-#[cfg_attr(not(test), expect(dead_code, reason = "the reader by layouts is what uses it"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "writers of formats use the other half"))]
 mod number;
-#[expect(dead_code, reason = "the reader by layouts is what uses it")]
 mod layout;
 
 pub(crate) mod nacha;
 mod ipm;
+
+use std::sync::LazyLock;
 
 use schemas::arrival::Reason;
 use schemas::file::ControlTotal;
@@ -26,7 +28,8 @@ use schemas::{AccountText, Attributes, ClearingRecord, Direction, FileId, Kind};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use columns::Column;
-pub use layout::{Layout, Mistake};
+use layout::LayoutReader;
+pub use layout::{Explain, Explained, ExplainedField, ExplainedUnit, Layout, Mistake, built_in};
 pub use settings::{Encoding, Framing, Posted, Settings, Side, UnknownWord};
 
 /// How many of the content's first bytes detection looks at, where there are so many.
@@ -68,21 +71,23 @@ trait FormatReader: Sized {
     fn next_index(&self) -> i64;
 }
 
-/// Declares the table of formats: a line each.
+/// Declares the table of formats that are read by code of their own: a line each.
 macro_rules! formats {
     ($( $variant:ident => $reader:ty, )+) => {
         /// The readers, by static dispatch.
         #[derive(Clone, Debug)]
-        enum Inner { $( $variant(Box<$reader>), )+ }
+        enum Inner { $( $variant(Box<$reader>), )+ Layout(Box<LayoutReader>), }
 
-        /// The names of the formats.
-        pub fn names() -> &'static [&'static str] {
-            &[$( <$reader>::NAME ),+]
-        }
+        /// The names of those.
+        const IN_CODE: &[&str] = &[$( <$reader>::NAME ),+];
 
-        /// The revision of a format's reader: a verdict is bound to it. None for an unknown name.
-        pub fn revision(format: &str) -> Option<i32> {
-            match format {
+        /// The revision of the reader of these settings: a verdict is bound to it. Of a layout it is
+        /// the thousands of what reads by it, and the layout's own below. None for an unknown name.
+        pub fn revision(settings: &Settings) -> Option<i32> {
+            if let Some(layout) = settings.layout() {
+                return layout::REVISION.checked_mul(1_000)?.checked_add(layout.revision);
+            }
+            match settings.format.as_str() {
                 $( <$reader>::NAME => Some(<$reader>::REVISION), )+
                 _ => None,
             }
@@ -93,12 +98,16 @@ macro_rules! formats {
         /// it is neither.
         pub fn detect(first: &[u8]) -> Option<Detected> {
             $( if let Some(detected) = <$reader>::detect(first) { return Some(detected); } )+
+            if let Some(detected) = layout::detect(first) { return Some(detected); }
             $( if let Some(detected) = <$reader>::resembles(first) { return Some(detected); } )+
             None
         }
 
         impl Inner {
             fn new(settings: &Settings) -> Result<Self, ResumeError> {
+                if let Some(layout) = settings.layout() {
+                    return Ok(Self::Layout(Box::new(LayoutReader::new(&layout, settings))));
+                }
                 match settings.format.as_str() {
                     $( <$reader>::NAME => Ok(Self::$variant(Box::new(<$reader>::new(settings)))), )+
                     _ => Err(ResumeError::Format(UnknownWord {
@@ -109,6 +118,10 @@ macro_rules! formats {
             }
 
             fn resume(settings: &Settings, state: &[u8]) -> Result<Self, ResumeError> {
+                if let Some(layout) = settings.layout() {
+                    let reader = LayoutReader::resume(&layout, settings, state);
+                    return Ok(Self::Layout(Box::new(reader.map_err(ResumeError::State)?)));
+                }
                 match settings.format.as_str() {
                     $( <$reader>::NAME => {
                         let reader = <$reader>::resume(settings, state);
@@ -123,7 +136,10 @@ macro_rules! formats {
         /// The same call on whichever reader it is.
         macro_rules! dispatch {
             ($inner:expr, $bound:ident => $call:expr) => {
-                match $inner { $( Inner::$variant($bound) => $call, )+ }
+                match $inner {
+                    $( Inner::$variant($bound) => $call, )+
+                    Inner::Layout($bound) => $call,
+                }
             };
         }
     };
@@ -132,6 +148,13 @@ macro_rules! formats {
 formats! {
     Nacha => nacha::Nacha,
     Ipm => ipm::Ipm,
+}
+
+/// The names of the formats: those that are read by code of their own, and the built-in layouts.
+pub fn names() -> &'static [&'static str] {
+    static NAMES: LazyLock<Vec<&str>> =
+        LazyLock::new(|| IN_CODE.iter().copied().chain(layout::names()).collect());
+    &NAMES
 }
 
 /// What content is, told from its first bytes.
@@ -253,7 +276,8 @@ impl Reader {
 
 /// Refuses by name content that is of another format or page than the feed's.
 ///
-/// Content that no format knows passes here: the feed's own reader says what is wrong with it.
+/// Content that no format knows passes here: the feed's own reader says what is wrong with it. So
+/// does all that is read by a layout of its own, which may be a variant of one that is built in.
 ///
 /// # Errors
 ///
@@ -265,6 +289,9 @@ pub fn looks_like(settings: &Settings, first: &[u8]) -> Result<(), Refusal> {
         ));
     }
     let first = first.get(..DETECT_BYTES).unwrap_or(first);
+    if settings.layout.is_some() {
+        return Ok(());
+    }
     let Some(found) = detect(first) else { return Ok(()) };
     let code = if found.format != settings.format {
         "wrong_format"

@@ -244,7 +244,7 @@ impl Picked {
                 control_totals: Vec::new(),
                 warnings: Vec::new(),
                 settings_digest: feed.settings.digest(),
-                reader_revision: revision(&feed.settings.format).unwrap_or_default(),
+                reader_revision: revision(&feed.settings).unwrap_or_default(),
                 block_bytes: of.block_bytes,
                 block_digests: Vec::new(),
             },

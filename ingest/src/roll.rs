@@ -157,7 +157,7 @@ fn goes_on(file: &File, feeds: &[Feed]) -> bool {
     is_held_for_settings(file)
         && feeds.iter().filter(|feed| feed.name == file.feed).any(|feed| {
             verdict.settings_digest == feed.settings.digest()
-                && Some(verdict.reader_revision) == revision(&feed.settings.format)
+                && Some(verdict.reader_revision) == revision(&feed.settings)
         })
 }
 

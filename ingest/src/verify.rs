@@ -244,7 +244,7 @@ impl Verification {
             control_totals: summary.control_totals,
             warnings: summary.warnings,
             settings_digest: feed.settings.digest(),
-            reader_revision: revision(&feed.settings.format).unwrap_or_default(),
+            reader_revision: revision(&feed.settings).unwrap_or_default(),
             block_bytes: i64::try_from(block_bytes).unwrap_or(i64::MAX),
             block_digests: self.block_digests,
         };

@@ -299,6 +299,7 @@ fn feed(inboxes: &Path, name: &str, format: &str) -> anyhow::Result<Feed> {
         bucket: Bucket::folder(&inboxes.join(name))?,
         settings: Settings {
             format: format.to_owned(),
+            layout: None,
             encoding: Encoding::Ascii,
             framing: Framing::Auto,
             side: Side::Issuer,

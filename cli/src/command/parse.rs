@@ -39,9 +39,12 @@ pub(crate) const TOO_MANY_BAD_RECORDS: &str = "too_many_bad_records";
 pub(crate) struct ParseFlags {
     /// The file; gzip and zstd are unpacked; `-` is standard input.
     file: PathBuf,
-    /// Its format: ipm or nacha [default: told from its first bytes]
+    /// Its format: ipm, nacha or the name of a built-in layout [default: told from its first bytes]
     #[arg(long, value_name = "NAME")]
     format: Option<String>,
+    /// A layout that describes it, in place of a format.
+    #[arg(long, value_name = "FILE", conflicts_with = "format")]
+    layout: Option<PathBuf>,
     /// The page of its text: ascii, latin1, cp037, cp500, cp1140 or cp1047 [default: told likewise]
     #[arg(long, value_name = "PAGE")]
     encoding: Option<Encoding>,
@@ -74,7 +77,7 @@ pub(crate) struct ParseFlags {
         long,
         value_name = "NAME",
         requires = "ledger",
-        conflicts_with_all = ["format", "encoding", "framing", "side", "posted_amount"]
+        conflicts_with_all = ["format", "layout", "encoding", "framing", "side", "posted_amount"]
     )]
     feed: Option<String>,
 }

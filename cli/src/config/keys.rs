@@ -13,6 +13,8 @@ pub(crate) enum Kind {
     Name,
     /// A path; a relative one is taken from the working directory.
     Path,
+    /// A path; a relative one is taken from the folder of the configuration file.
+    Beside,
     /// A whole number from the first to the second, both included.
     Number(u64, u64),
     /// `true` or `false`.
@@ -224,10 +226,16 @@ pub(crate) const FEED_KEYS: &[Key] = &[
     ),
     key("format", Kind::Format, None, "the format of its files"),
     key(
+        "layout",
+        Kind::Beside,
+        None,
+        "the file of a layout that describes its files, in place of a format",
+    ),
+    key(
         "encoding",
         Kind::Words(Encoding::WORDS),
         Some("ascii"),
-        "the page that text is written in",
+        "the page that text is written in; of a layout the one that it says itself",
     ),
     key(
         "framing",
@@ -310,6 +318,7 @@ impl Kind {
             Self::Text => "a text".to_owned(),
             Self::Name => "a name of letters, digits, `-`, `_` and `.`, at most 64".to_owned(),
             Self::Path => "a path".to_owned(),
+            Self::Beside => "a path, from the folder of the configuration file".to_owned(),
             Self::Number(from, to) => format!("a whole number from {from} to {to}"),
             Self::Flag => "true or false".to_owned(),
             Self::Words(words) => format!("one of {}", words.join(", ")),
@@ -321,7 +330,7 @@ impl Kind {
     /// Whether this text is one.
     pub(crate) fn takes(self, text: &str) -> bool {
         match self {
-            Self::Text | Self::Path | Self::Secret => !text.is_empty(),
+            Self::Text | Self::Path | Self::Beside | Self::Secret => !text.is_empty(),
             Self::Name => {
                 let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
                 (1..=64).contains(&text.len()) && text.bytes().all(letter)

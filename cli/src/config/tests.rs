@@ -57,7 +57,13 @@ fn a_slip_is_answered_with_its_line_and_what_was_meant() {
             "1.5",
             "b.toml, line 4: ledger.shards: expected a whole number from 1 to 1024, found a value of type float",
         ),
-        ("nacha", "natcha", "b.toml, line 9: format: expected one of nacha, ipm, found `natcha`"),
+        ("nacha", "natcha", "b.toml, line 9: format: expected one of nacha, ipm, cnab240"),
+        ("format = \"nacha\"", "", "feed 1: format is missing; give it a value, or name a layout"),
+        (
+            "\"nacha\"",
+            "\"nacha\"\nlayout = \"no.toml\"",
+            "feed 1: b.toml, line 10: layout: it stands in place of a format; leave out the format",
+        ),
         (
             "[[feed]]",
             "[feed]",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use toml::de::{DeTable, DeValue};
@@ -70,6 +71,10 @@ impl Values {
         if !key.kind.takes(&text) {
             bail!("{origin}: {}: expected {}, found `{text}`", key.name, key.kind.expected());
         }
+        let text = match key.kind {
+            Kind::Beside => beside(&text, &origin)?,
+            _ => text,
+        };
         self.0.insert(key.name, Value { text, origin });
         Ok(())
     }
@@ -79,6 +84,18 @@ impl Values {
         let default = |text: &str| Value { text: text.to_owned(), origin: Origin::Default };
         self.0.get(key.name).cloned().or_else(|| key.default.map(default))
     }
+}
+
+/// The whole path of what is named from the folder of the file that names it, or from where the
+/// command was given: a configuration that is kept elsewhere leads to the same.
+fn beside(text: &str, origin: &Origin) -> anyhow::Result<String> {
+    let path = match origin {
+        Origin::File { file, .. } => Path::new(file).parent().unwrap_or(Path::new("")).join(text),
+        _ => PathBuf::from(text),
+    };
+    let path = std::path::absolute(&path).with_context(|| format!("{origin}: {text}"))?;
+    let path = path.into_os_string().into_string();
+    path.map_err(|_| anyhow::anyhow!("{origin}: {text}: expected a path in UTF-8"))
 }
 
 /// All that was said: for the whole, and for each feed.

@@ -15,6 +15,12 @@ mod totals;
 mod structure;
 mod detect;
 mod reader;
+mod explain;
+mod built_in;
 
+pub use built_in::built_in;
+pub(super) use built_in::{detect, names};
+pub use explain::{Explain, Explained, ExplainedField, ExplainedUnit};
 pub use language::Mistake;
 pub use model::Layout;
+pub(super) use reader::{LayoutReader, REVISION};

@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+
+use super::layout::{self, Layout};
 
 /// What of a feed changes its events: a plain value, passed down, without defaults.
 ///
@@ -12,8 +15,10 @@ use sha2::{Digest as _, Sha256};
 /// published under these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The format's name, one of [`super::names`].
+    /// The format's name: one of [`super::names`], or that of its own layout.
     pub format: String,
+    /// A layout of its own; none where the format is one of [`super::names`].
+    pub layout: Option<Arc<Layout>>,
     /// The page that text is written in.
     pub encoding: Encoding,
     /// How records are laid into the content; formats of lines ignore it.
@@ -27,13 +32,20 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The layout that is read by: its own, or the built-in one of the format's name. None where
+    /// the format has a reader of its own in code.
+    pub fn layout(&self) -> Option<Arc<Layout>> {
+        self.layout.clone().or_else(|| layout::built_in(&self.format))
+    }
+
     /// A digest over all settings, hexadecimal, the same whatever their order in the code.
     ///
-    /// Each is hashed by name and value, in the order of their names.
+    /// Each is hashed by name and value, in the order of their names. Of a layout it is the whole
+    /// text, and the revision of what reads by it: a layout that was changed in any way is another.
     pub fn digest(&self) -> String {
         // Taken apart here, so that a new setting can't be forgotten.
-        let Self { format, encoding, framing, side, posted, record_bytes_max } = self;
-        let mut parts = [
+        let Self { format, layout: _, encoding, framing, side, posted, record_bytes_max } = self;
+        let mut parts = vec![
             ("format", format.clone()),
             ("encoding", encoding.to_string()),
             ("framing", framing.to_string()),
@@ -41,6 +53,10 @@ impl Settings {
             ("posted", posted.to_string()),
             ("record_bytes_max", record_bytes_max.to_string()),
         ];
+        if let Some(layout) = self.layout() {
+            parts.push(("layout", layout.digest().to_owned()));
+            parts.push(("layout_reader", layout::REVISION.to_string()));
+        }
         parts.sort_unstable();
         let mut hash = Sha256::new();
         for (name, value) in parts {
@@ -170,6 +186,7 @@ mod tests {
     fn every_setting_changes_the_digest() {
         let base = Settings {
             format: String::from("ipm"),
+            layout: None,
             encoding: Encoding::Cp500,
             framing: Framing::Auto,
             side: Side::Issuer,

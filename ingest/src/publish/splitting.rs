@@ -191,7 +191,7 @@ impl<L: Log> FileOwner<'_, L> {
             return Some(unusable("settings_unusable", "no such feed"));
         };
         let format = &feed.settings.format;
-        let today = (format, revision(format).unwrap_or_default());
+        let today = (format, revision(&feed.settings).unwrap_or_default());
         if today == (&verdict.format, verdict.reader_revision) {
             return None;
         }
@@ -254,7 +254,7 @@ impl<L: Log> FileOwner<'_, L> {
             (
                 "reader revision",
                 verdict.reader_revision.to_string(),
-                revision(&feed.settings.format).unwrap_or_default().to_string(),
+                revision(&feed.settings).unwrap_or_default().to_string(),
             ),
         ];
         let differs = pins.into_iter().find(|(_, pinned, today)| pinned != today);

@@ -27,6 +27,7 @@ pub(crate) struct Whole {
 pub(crate) fn settings(format: &str, encoding: Encoding) -> Settings {
     Settings {
         format: format.to_owned(),
+        layout: None,
         encoding,
         framing: Framing::Auto,
         side: Side::Issuer,

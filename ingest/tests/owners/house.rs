@@ -168,6 +168,7 @@ impl House {
             bucket,
             settings: Settings {
                 format: "nacha".to_owned(),
+                layout: None,
                 encoding: Encoding::Ascii,
                 framing: Framing::Auto,
                 side: Side::Issuer,

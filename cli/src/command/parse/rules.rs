@@ -81,8 +81,14 @@ impl Rules {
         if let Some(settings) = &self.settings {
             return Ok(Some(settings.clone()));
         }
-        let detected = format::detect(first);
+        let layout = flags.layout.as_deref().map(crate::layout::read).transpose()?;
+        let detected = match layout {
+            Some(_) => None,
+            None => format::detect(first),
+        };
+        let named = layout.as_deref().map(|layout| layout.name().to_owned());
         let format = match (&flags.format, detected) {
+            _ if let Some(name) = named => name,
             (Some(name), _) if format::names().contains(&name.as_str()) => name.clone(),
             (Some(name), _) => {
                 bail!("--format: expected one of {}, found `{name}`", format::names().join(", "))
@@ -92,9 +98,17 @@ impl Rules {
             (None, None) => return Ok(None),
         };
         let seen = detected.filter(|detected| detected.format == format);
+        let said = layout.clone().or_else(|| format::built_in(&format));
+        let said = said.map(|layout| layout.encoding());
+        let seen = seen.map(|seen| seen.encoding);
+        let encoding = flags.encoding.or(match (said, seen) {
+            (Some(said), Some(seen)) if said.is_ebcdic() != seen.is_ebcdic() => Some(seen),
+            (said, seen) => said.or(seen),
+        });
         Ok(Some(Settings {
-            encoding: flags.encoding.or(seen.map(|seen| seen.encoding)).unwrap_or(Encoding::Ascii),
+            encoding: encoding.unwrap_or(Encoding::Ascii),
             format,
+            layout,
             framing: flags.framing,
             side: flags.side,
             posted: flags.posted_amount,

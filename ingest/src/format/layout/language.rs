@@ -67,7 +67,7 @@ fn read(top: Table<'_>, text: &str) -> Option<Layout> {
         value.mistake("a name that no format has that is read by code of its own", value.shown());
     }
     let title = top.require("title").and_then(value::Value::some_text);
-    let revision = top.require("revision").and_then(|value| value.integer(1..=i64::from(i32::MAX)));
+    let revision = top.require("revision").and_then(|value| value.integer(1..=999));
     let network = top.require("network").and_then(value::Value::some_text);
     let is_by_side = top.get("side").and_then(|value| value.word(&[("issuer", true)]));
     let file = File::read(top);

@@ -194,6 +194,23 @@ impl Layout {
         &self.text
     }
 
+    /// What it has, in a sentence.
+    pub fn summary(&self) -> String {
+        let count = |number: usize, thing: &str| {
+            format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+        };
+        let proofs = match (self.totals.len(), self.sequences.len()) {
+            (0, 0) => String::from("nothing by which a file proves that it is whole"),
+            (totals, 0) => count(totals, "total"),
+            (0, sequences) => count(sequences, "sequence"),
+            (totals, sequences) => {
+                format!("{}, {}", count(totals, "total"), count(sequences, "sequence"))
+            }
+        };
+        let (records, events) = (self.records.len(), self.events.len());
+        format!("{}, {}, {proofs}", count(records, "record type"), count(events, "event"))
+    }
+
     /// The page of a feed that names none.
     pub fn encoding(&self) -> Encoding {
         self.encoding

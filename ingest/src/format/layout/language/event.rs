@@ -10,6 +10,7 @@ use super::record::covers;
 use super::template::{fields, template};
 use super::test::{Sight, tests};
 use super::value::{Table, Value, is_name};
+use crate::format::layout::group::JOINED_MAX;
 use crate::format::layout::model::{
     Case, DateForm, DatePart, DirectionOf, Event, FieldRef, Form, Joined, Record, Role, Template,
     Test,
@@ -35,9 +36,6 @@ const MAPPING: &[&str] = &[
     "counterparty",
     "attributes",
 ];
-
-/// Records that may join a group: more than any format has.
-const JOINED_MAX: usize = 64;
 
 /// Reads the events, and notes on each record which one it begins.
 pub(super) fn events<'a>(

@@ -1,0 +1,55 @@
+//! The layouts that are built in: a line each.
+
+use std::sync::{Arc, LazyLock};
+
+use super::detect::detect as detected;
+use super::model::Layout;
+use crate::format::{Detected, Framing};
+
+/// Name and text of each, in the order in which content is compared with them.
+const TABLE: &[(&str, &str)] = &[
+    ("cnab240", include_str!("../../../layouts/cnab240.toml")),
+    ("cnab400", include_str!("../../../layouts/cnab400.toml")),
+];
+
+/// The same, read. What can't be read is left out, and a test sees to it that nothing is.
+static LAYOUTS: LazyLock<Vec<Arc<Layout>>> = LazyLock::new(|| {
+    TABLE.iter().filter_map(|(_, text)| Layout::parse(text).ok().map(Arc::new)).collect()
+});
+
+/// The names of the built-in layouts.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|(name, _)| *name)
+}
+
+/// The built-in layout of this name.
+pub fn built_in(name: &str) -> Option<Arc<Layout>> {
+    // Most names are asked for over and over, and of formats that are none.
+    let at = TABLE.iter().position(|(known, _)| *known == name)?;
+    LAYOUTS.get(at).map(Arc::clone)
+}
+
+/// The built-in layout that content is of for certain, by its first bytes.
+pub(crate) fn detect(first: &[u8]) -> Option<Detected> {
+    LAYOUTS.iter().find_map(|layout| {
+        let encoding = detected(layout, first)?;
+        Some(Detected { format: layout.name, encoding, framing: Framing::Auto })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_can_be_read_and_has_the_name_of_its_line() {
+        for (name, text) in TABLE {
+            let layout = Layout::parse(text).unwrap_or_else(|mistakes| {
+                let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+                unreachable!("{name}: {}", told.join("\n"))
+            });
+            assert_eq!(layout.name, *name);
+            assert_eq!(built_in(name).unwrap().digest(), layout.digest());
+        }
+    }
+}
