@@ -10,6 +10,8 @@ use crate::format::{Detected, Framing};
 const TABLE: &[(&str, &str)] = &[
     ("cnab240", include_str!("../../../layouts/cnab240.toml")),
     ("cnab400", include_str!("../../../layouts/cnab400.toml")),
+    ("base2", include_str!("../../../layouts/base2.toml")),
+    ("base2_itf", include_str!("../../../layouts/base2_itf.toml")),
 ];
 
 /// The same, read. What can't be read is left out, and a test sees to it that nothing is.
