@@ -15,5 +15,7 @@ mod nacha;
 mod containers;
 #[path = "formats/ipm.rs"]
 mod ipm;
+#[path = "formats/own_layout.rs"]
+mod own_layout;
 #[path = "formats/samples.rs"]
 mod samples;

@@ -12,6 +12,9 @@ const TABLE: &[(&str, &str)] = &[
     ("cnab400", include_str!("../../../layouts/cnab400.toml")),
     ("base2", include_str!("../../../layouts/base2.toml")),
     ("base2_itf", include_str!("../../../layouts/base2_itf.toml")),
+    ("adyen_settlement", include_str!("../../../layouts/adyen_settlement.toml")),
+    ("paypal_stl", include_str!("../../../layouts/paypal_stl.toml")),
+    ("statement_csv", include_str!("../../../layouts/statement_csv.toml")),
 ];
 
 /// The same, read. What can't be read is left out, and a test sees to it that nothing is.

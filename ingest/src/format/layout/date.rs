@@ -67,6 +67,9 @@ pub(super) fn read(form: &DateForm, text: &[u8], near: Option<Date>) -> Option<M
             }
             continue;
         }
+        if *part == DatePart::Any {
+            continue;
+        }
         let value = number(digits)?;
         match part {
             DatePart::Year => parts.year = Some(value),
@@ -78,7 +81,7 @@ pub(super) fn read(form: &DateForm, text: &[u8], near: Option<Date>) -> Option<M
             DatePart::Hour => parts.hour = Some(value),
             DatePart::Minute => parts.minute = Some(value),
             DatePart::Second => parts.second = Some(value),
-            DatePart::Literal(_) => (),
+            DatePart::Literal(_) | DatePart::Any => (),
         }
     }
     let has_date = parts.day.is_some() || parts.day_of_year.is_some();
@@ -160,6 +163,7 @@ pub(super) fn pattern(form: &DateForm) -> String {
             DatePart::Minute => pattern.push_str("mm"),
             DatePart::Second => pattern.push_str("ss"),
             DatePart::Literal(character) => pattern.push(char::from(*character)),
+            DatePart::Any => pattern.push('?'),
         }
     }
     pattern

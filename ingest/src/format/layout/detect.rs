@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::group::{Making, Piece};
-use super::model::{self, FieldRef, Form, Layout, Role, Tested};
+use super::model::{self, FieldRef, Form, Header, Layout, Role, Tested};
 use crate::format::Encoding;
 use crate::format::cut::{Cut, Cutter, Memory, Next, Prefix, Separated, Word};
 
@@ -44,7 +44,9 @@ pub(crate) fn detect(layout: &Arc<Layout>, first: &[u8]) -> Option<Encoding> {
     let headers: Vec<usize> = (0..layout.records.len())
         .filter(|at| layout.records.get(*at).as_ref().is_some_and(certain))
         .collect();
-    if headers.is_empty() {
+    let names_columns = layout.columns.len() >= CERTAIN
+        && matches!(layout.cut, model::Cut::Rows(rows) if rows.header == Header::FirstRow);
+    if headers.is_empty() && !names_columns {
         return None;
     }
     [Encoding::Latin1, Encoding::Cp500].into_iter().find(|encoding| {
@@ -54,12 +56,17 @@ pub(crate) fn detect(layout: &Arc<Layout>, first: &[u8]) -> Option<Encoding> {
         };
         let mut piece = Piece::default();
         Making::of(layout, *encoding).make(&unit, &cutter, &mut piece);
+        if names_columns {
+            let is_there = |name: &String| piece.names().any(|found| found == name.as_bytes());
+            return layout.columns.iter().all(is_there);
+        }
         let is_as_long = unit.bytes.len().saturating_mul(2) > layout.length && !piece.is_overlong();
         is_as_long && piece.classify(layout, &headers, &[]) && has_digits(layout, &piece)
     })
 }
 
-/// So many characters of a header that are the same in every file are no accident.
+/// So many characters of a header that are the same in every file are no accident, nor are so many
+/// names of columns.
 const CERTAIN: usize = 8;
 
 /// True where a header has digits wherever its layout says that it has a code of digits.

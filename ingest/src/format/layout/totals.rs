@@ -192,7 +192,12 @@ const DECIMALS: u8 = 4;
 
 /// The scale that a total is counted in: the one that it is stated in.
 fn scale(layout: &Layout, total: &Total) -> Option<u8> {
-    let field = total.stated.first().and_then(|at| {
+    let summed = match &total.counted {
+        Counted::Sum { plus, .. } => plus.first(),
+        Counted::Difference(field) => Some(field),
+        Counted::Records | Counted::Events | Counted::Batches => None,
+    };
+    let field = total.stated.first().or(summed).and_then(|at| {
         let mut of_family = layout.records.iter().filter(|record| record.family == at.family);
         of_family.find_map(|record| record.fields.get(at.field)?.as_ref())
     })?;
@@ -267,7 +272,7 @@ impl Tally {
             None => value,
         };
         let seen = low(own);
-        let claimed = match self.stated {
+        let claimed = match self.stated.or(total.always) {
             None => return Ok(Compared::Unstated { is_odd: own != 0 }),
             Some(0) if total.zero_is_blank && seen != 0 => {
                 return Ok(Compared::Unstated { is_odd: true });

@@ -38,6 +38,7 @@ fn parts(value: Value<'_>) -> Option<Vec<DatePart>> {
                 value.mistake(expected, format!("{:?}", rest.get(..run).unwrap_or(rest)));
                 return None;
             }
+            ('?', _) => (DatePart::Any, 1),
             (' '..='~', _) => (DatePart::Literal(u8::try_from(first).ok()?), 1),
             _ => {
                 value.mistake("ASCII characters", format!("{first:?}"));

@@ -17,6 +17,7 @@ const OF_SEQUENCE: &[&str] = &["field", "scope", "first"];
 const OF_TOTAL: &[&str] = &[
     "name",
     "stated",
+    "is",
     "scope",
     "counts",
     "sums",
@@ -103,7 +104,11 @@ fn total<'a>(
     records: &[Record],
 ) -> Option<Total> {
     let scope = table.require("scope").and_then(|value| value.word(SCOPES));
-    let stated = stated(table, scope, names, records);
+    let always = always(table, scope);
+    let stated = match always {
+        None => stated(table, scope, names, records),
+        Some(_) => Some(Vec::new()),
+    };
     let counted = counted(table, names, records);
     let families = of(table, names);
     let headers = names.of_roles(&[Role::FileHeader, Role::BatchHeader]);
@@ -131,6 +136,7 @@ fn total<'a>(
     Some(Total {
         name: intern(name),
         stated,
+        always,
         scope,
         counted,
         families,
@@ -143,6 +149,15 @@ fn total<'a>(
         claims,
         is_warning: table.get("check").and_then(|value| value.word(checks)).unwrap_or_default(),
     })
+}
+
+/// What a total of the file is where no field states it.
+fn always(table: Table<'_>, scope: Option<Scope>) -> Option<i64> {
+    let value = table.get("is")?;
+    if table.get("stated").is_some() || scope == Some(Scope::Batch) {
+        value.mistake("it beside no key stated, and of the scope file", value.shown());
+    }
+    value.integer(i64::MIN..=i64::MAX)
 }
 
 /// The fields in which a total is stated: numbers of one record that isn't a detail.
@@ -255,7 +270,7 @@ fn same_scale(
         _ => return,
     };
     let scale = |at: &FieldRef| as_number(records, *at).map(|number| number.scale);
-    let Some(first) = stated.first() else { return };
+    let Some(first) = stated.first().or(fields.first()) else { return };
     let Some(expected) = scale(first) else { return };
     for at in stated.iter().chain(&fields) {
         match scale(at) {

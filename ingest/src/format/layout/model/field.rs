@@ -105,6 +105,8 @@ pub(crate) enum DatePart {
     Second,
     /// This character.
     Literal(u8),
+    /// `?`: any character, of no meaning here.
+    Any,
 }
 
 impl DatePart {
@@ -113,7 +115,7 @@ impl DatePart {
         match self {
             Self::Year => 4,
             Self::DayOfYear => 3,
-            Self::YearOfDecade | Self::Literal(_) => 1,
+            Self::YearOfDecade | Self::Literal(_) | Self::Any => 1,
             _ => 2,
         }
     }

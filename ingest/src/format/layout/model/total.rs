@@ -32,6 +32,8 @@ pub(crate) struct Total {
     /// Where it is stated, added up where that is in several fields: all of the same record, which
     /// is compared as it is met.
     pub(crate) stated: Vec<FieldRef>,
+    /// What it is where no field states it, because it is the same in every file.
+    pub(crate) always: Option<i64>,
     /// What it is of.
     pub(crate) scope: Scope,
     /// What is counted.
