@@ -16,7 +16,7 @@ use topic::{Log, Received};
 
 use crate::fate::{End, Error};
 use crate::outbox::{self, Setup};
-use crate::round::EVENTS_MAX;
+use crate::round::EVENTS_MIN;
 use crate::shard::Step;
 use crate::store::{Commit, ShardRow, Store, View};
 
@@ -72,7 +72,7 @@ pub(crate) async fn forward<L: Log, S: Store>(
             return Err(End::Cancelled);
         }
         let missing = published.saturating_sub(to.next_number).saturating_add(1);
-        let max = usize::try_from(missing).unwrap_or(EVENTS_MAX).min(EVENTS_MAX);
+        let max = usize::try_from(missing).unwrap_or(EVENTS_MIN).min(EVENTS_MIN);
         let outcomes = postings.next(to.next_number, max).await?;
         let commit = round(setup, store, &mut state, to, &outcomes).await?;
         to = commit.to();

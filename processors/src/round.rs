@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use schemas::FileId;
@@ -16,10 +17,46 @@ use crate::event::{Event, What};
 use crate::outcome;
 use crate::store::{self, AccountRow, BalanceRow, Commit, OutcomeRow, ShardRow, Store};
 
-/// Events in a round at most. A round is what is lost and done again where a commit fails, and what
-/// the others on a shared disk wait for. Five hundred of each shard make the sync of the disk small
-/// already; with all shards of a process at work, each thousand more is some tens of megabytes.
-pub const EVENTS_MAX: usize = 512;
+/// Events in a round at most, where many shards are at work. A round is what is lost and done again
+/// where a commit fails, and what the others on a shared disk wait for. Five hundred of each shard
+/// make the sync of the disk small already; with all shards of a process at work, each thousand more
+/// is some tens of megabytes.
+pub const EVENTS_MIN: usize = 512;
+
+/// Events in a round at most, where the shard has the process to itself, as one with a hot account
+/// has: then nobody else makes use of the time that a commit takes.
+pub const EVENTS_MAX: usize = 4_096;
+
+/// Events in the rounds of all shards of a process, together.
+const EVENTS_TOGETHER: usize = 8_192;
+
+/// How many shards of a process have a round in hand.
+#[derive(Debug, Default)]
+pub(crate) struct Busy(AtomicUsize);
+
+impl Busy {
+    /// How many events the next round may have.
+    pub(crate) fn share(&self) -> usize {
+        let shards = self.0.load(Ordering::Relaxed).max(1);
+        (EVENTS_TOGETHER / shards).clamp(EVENTS_MIN, EVENTS_MAX)
+    }
+
+    /// One more, until what it gives is dropped.
+    pub(crate) fn enter(&self) -> InHand<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        InHand(self)
+    }
+}
+
+/// A round in hand.
+#[derive(Debug)]
+pub(crate) struct InHand<'a>(&'a Busy);
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// Outcomes that a round looks at at most, to undo them. Undoing one costs what applying it did.
 pub const SLICE_MAX: usize = 512;

@@ -14,7 +14,7 @@ use crate::apply::{Settings, Shard};
 use crate::fate::{Backoff, DELAY_MAX, End, Error, Outages};
 use crate::outbox::{Clock, Outbox, Setup};
 use crate::rebuild;
-use crate::round::Round;
+use crate::round::{Busy, Round};
 use crate::store::Store;
 
 mod applier;
@@ -146,11 +146,13 @@ pub async fn run<L: Log, S: Store>(
 ) -> Result<Vec<Stopped>, topic::Error> {
     let config = Arc::new(config);
     let outages = Arc::new(Outages::default());
+    let busy = Arc::new(Busy::default());
     let stopped = std::sync::Mutex::new(Vec::new());
     let lock = || stopped.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let own = |assignment: Assignment<ReaderOf<L>>, cancel| {
         let (config, outages) = (Arc::clone(&config), Arc::clone(&outages));
-        own(log.clone(), store.clone(), config, outages, assignment, cancel)
+        let busy = Arc::clone(&busy);
+        own(log.clone(), store.clone(), config, (outages, busy), assignment, cancel)
     };
     let stop = |shard, error: Error| {
         let cause: &dyn std::error::Error = &error;
@@ -170,7 +172,7 @@ async fn own<L: Log, S: Store>(
     log: L,
     store: S,
     config: Arc<Config>,
-    outages: Arc<Outages>,
+    (outages, busy): (Arc<Outages>, Arc<Busy>),
     assignment: Assignment<ReaderOf<L>>,
     cancel: CancellationToken,
 ) -> Result<(), Error> {
@@ -183,6 +185,7 @@ async fn own<L: Log, S: Store>(
             config: &config,
             cancel: &cancel,
             outages: &outages,
+            busy: &busy,
             shard: partition,
             membership: &membership,
         };
@@ -210,6 +213,7 @@ struct Owner<'a, L, S> {
     config: &'a Config,
     cancel: &'a CancellationToken,
     outages: &'a Outages,
+    busy: &'a Busy,
     shard: u32,
     membership: &'a Membership,
 }

@@ -19,6 +19,7 @@ pub mod admin;
 mod config;
 mod connect;
 mod decided;
+mod ends;
 mod error;
 mod fault;
 mod feed;
@@ -45,6 +46,7 @@ use crate::{Error, Layout, Log, Received};
 
 use connect::Cluster;
 use decided::Decided;
+use ends::Ends;
 use feed::Feed;
 use outage::Outage;
 use positions::Positions;
@@ -129,7 +131,8 @@ impl KafkaLog {
         let names = Arc::new(Names::new(&settings.prefix, layout));
         let outage = Arc::new(Outage::new(settings.clone()));
         let feed = Feed::new(&config::reader(&settings), &outage)?;
-        let decided = Arc::new(Decided::new(&names, feed));
+        let ends = Ends::new(config::reader(&settings), &outage)?;
+        let decided = Arc::new(Decided::new(&names, ends, feed));
         let ranges = Arc::new(Ranges::new(&names, &ids, &decided));
         let positions = Arc::new(Positions::new(settings.clone(), Arc::clone(&outage)));
         let shared = Shared {
@@ -182,6 +185,7 @@ impl Shared {
         }
         self.outage.close();
         self.ranges.close();
+        self.decided.ends.close();
         self.decided.feed.close();
         self.positions.close();
         self.threads.wait(CLOSE_PATIENCE);
@@ -199,6 +203,7 @@ impl Drop for Shared {
         let positions = Arc::clone(&self.positions);
         let end = move || {
             ranges.close();
+            decided.ends.close();
             decided.feed.close();
             positions.close();
         };

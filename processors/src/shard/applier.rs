@@ -11,7 +11,7 @@ use crate::account::Accounts;
 use crate::apply::Shard;
 use crate::event::{self, Decoder, Event};
 use crate::fate::{End, Error};
-use crate::round::{self, EVENTS_MAX, Round};
+use crate::round::{self, Round};
 use crate::run::Runs;
 use crate::shard::{Owner, Step};
 use crate::store::{self, Commit, Store};
@@ -31,8 +31,8 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn has_room(&self) -> bool {
-        self.end.is_none() && self.events.len() < EVENTS_MAX
+    fn has_room(&self, events_max: usize) -> bool {
+        self.end.is_none() && self.events.len() < events_max
     }
 
     /// Takes a page; true where all of it is an event that can be applied.
@@ -56,8 +56,8 @@ impl Waiting {
         true
     }
 
-    fn take_round(&mut self) -> Vec<Event> {
-        let rest = self.events.split_off(self.events.len().min(EVENTS_MAX));
+    fn take_round(&mut self, events_max: usize) -> Vec<Event> {
+        let rest = self.events.split_off(self.events.len().min(events_max));
         std::mem::replace(&mut self.events, rest)
     }
 }
@@ -94,7 +94,8 @@ impl<'a, L: Log, S: Store> Applier<'a, L, S> {
                 return Ok(());
             }
             self.load_reversals().await?;
-            while waiting.has_room()
+            let events_max = self.owner.busy.share();
+            while waiting.has_room(events_max)
                 && let Ok(page) = pages.try_recv()
             {
                 self.add(&mut waiting, page);
@@ -109,7 +110,8 @@ impl<'a, L: Log, S: Store> Applier<'a, L, S> {
             }
             // While a reversal is open events are not waited for, and don't wait for it.
             if !waiting.events.is_empty() || self.shard.reversals.first().is_some() {
-                let events = waiting.take_round();
+                let events = waiting.take_round(events_max);
+                let _in_hand = self.owner.busy.enter();
                 self.round(&events, &mut waiting, &mut pages).await?;
                 // Where all is in memory nothing waits: the others are to have their turn.
                 tokio::task::yield_now().await;
@@ -234,7 +236,7 @@ impl<'a, L: Log, S: Store> Applier<'a, L, S> {
             tokio::select! {
                 biased;
                 result = &mut committing => break result,
-                Some(page) = pages.recv(), if waiting.has_room() => self.add(waiting, page),
+                Some(page) = pages.recv(), if waiting.has_room(self.owner.busy.share()) => self.add(waiting, page),
             }
         };
         let ambiguous = match result {

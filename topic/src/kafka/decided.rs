@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use schemas::Topic;
 
+use super::ends::Ends;
 use super::feed::Feed;
 use super::{Names, fault};
 use crate::Error;
@@ -30,15 +31,17 @@ const AGAIN_AFTER: Duration = Duration::from_millis(2);
 pub(super) struct Decided {
     names: Arc<Names>,
     /// Asks the broker.
+    pub(super) ends: Ends,
+    /// Reads what stands between.
     pub(super) feed: Feed,
     /// For each place, the last offset that this process has published, or is about to.
     last: Vec<AtomicI64>,
 }
 
 impl Decided {
-    pub(super) fn new(names: &Arc<Names>, feed: Feed) -> Self {
+    pub(super) fn new(names: &Arc<Names>, ends: Ends, feed: Feed) -> Self {
         let last = names.layout.places().map(|_| AtomicI64::new(-1)).collect();
-        Self { names: Arc::clone(names), feed, last }
+        Self { names: Arc::clone(names), ends, feed, last }
     }
 
     /// Notes the last offsets of a publish that is about to be committed.
@@ -55,13 +58,13 @@ impl Decided {
     ///
     /// # Errors
     ///
-    /// As [`Feed::watermarks`]; *retry* where a transaction doesn't end.
+    /// As [`Ends::watermarks`]; *retry* where a transaction doesn't end.
     pub(super) fn watermarks(&self, topic: Topic, partition: u32) -> Result<(i64, i64), Error> {
         let place = self.names.layout.place(topic, partition)?;
         let last = self.last.get(place).map_or(-1, |last| last.load(Ordering::Acquire));
         let until = Instant::now() + PATIENCE;
         loop {
-            let (first, end) = self.feed.watermarks(self.names.of(topic), partition)?;
+            let (first, end) = self.ends.watermarks(self.names.of(topic), partition)?;
             // Whether it was committed or aborted: its end comes after it.
             if last < end {
                 return Ok((first, end));

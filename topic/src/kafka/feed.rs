@@ -3,8 +3,7 @@
 //! One client serves many partitions, and each has a queue of its own. Nothing is polled: whoever
 //! finds a queue empty waits until librdkafka says that it isn't any more.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
@@ -23,12 +22,6 @@ use super::{Unusable, fault};
 use crate::registry::Ids;
 use crate::{Error, Received};
 
-/// How long a broker may take to say where a partition begins and ends.
-const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How soon it is asked again.
-const AGAIN_AFTER: Duration = Duration::from_millis(50);
-
 /// A client's part in the talk of outages.
 #[derive(Debug)]
 pub(super) struct Plain(pub(super) Arc<Outage>);
@@ -46,10 +39,17 @@ impl ClientContext for Plain {
 impl ConsumerContext for Plain {}
 
 /// A client that reads partitions from offsets that it is told.
+///
+/// One that was told of partitions without a leader may never read them again (see [`super::ends`]):
+/// who finds that it says nothing has it made anew.
 pub(super) struct Feed {
-    /// None once it is closed.
-    client: Mutex<Option<Arc<BaseConsumer<Plain>>>>,
+    config: ClientConfig,
     outage: Arc<Outage>,
+    /// None once it is closed. Held by whoever starts or ends to read a partition.
+    client: Mutex<Option<Arc<BaseConsumer<Plain>>>>,
+    /// What it has read, as far as it is there still.
+    spots: Mutex<Vec<Weak<Spot>>>,
+    renewed: Mutex<Option<Instant>>,
 }
 
 impl std::fmt::Debug for Feed {
@@ -60,8 +60,56 @@ impl std::fmt::Debug for Feed {
 
 impl Feed {
     pub(super) fn new(config: &ClientConfig, outage: &Arc<Outage>) -> Result<Self, Unusable> {
-        let client = config.create_with_context(Plain(Arc::clone(outage))).map_err(refused)?;
-        Ok(Self { client: Mutex::new(Some(Arc::new(client))), outage: Arc::clone(outage) })
+        let feed = Self {
+            config: config.clone(),
+            outage: Arc::clone(outage),
+            client: Mutex::new(None),
+            spots: Mutex::new(Vec::new()),
+            renewed: Mutex::new(None),
+        };
+        *lock(&feed.client) = Some(feed.make()?);
+        Ok(feed)
+    }
+
+    fn make(&self) -> Result<Arc<BaseConsumer<Plain>>, Unusable> {
+        let plain = Plain(Arc::clone(&self.outage));
+        Ok(Arc::new(self.config.create_with_context(plain).map_err(refused)?))
+    }
+
+    /// Whether silence may be the client's fault: not where the brokers are away.
+    pub(super) fn may_be_deaf(&self) -> bool {
+        !self.outage.is_away()
+    }
+
+    /// Makes the client anew, since it says nothing. Whoever reads by it is told to begin again.
+    /// Blocks for a moment.
+    ///
+    /// # Errors
+    ///
+    /// Where there can't be another one.
+    pub(super) fn renew(&self) -> Result<(), Error> {
+        let mut renewed = lock(&self.renewed);
+        // Many partitions are silent at once.
+        if renewed.is_some_and(|renewed| renewed.elapsed() < RENEWED_AT_MOST_EVERY) {
+            return Ok(());
+        }
+        tracing::info!("a client of Kafka says nothing of partitions that it reads, made anew");
+        let new = self.make()?;
+        let mut client = lock(&self.client);
+        if client.is_none() {
+            return Ok(());
+        }
+        let old = client.replace(new);
+        lock(&self.spots).retain(|spot| {
+            spot.upgrade().is_some_and(|spot| {
+                spot.cut();
+                true
+            })
+        });
+        *renewed = Some(Instant::now());
+        drop(client);
+        drop(old);
+        Ok(())
     }
 
     /// Ends everything. Blocks for a moment.
@@ -81,50 +129,20 @@ impl Feed {
         }
     }
 
-    /// The first offset of a partition, and its end: up to where everything is decided, committed
-    /// or not. Blocks.
-    ///
-    /// # Errors
-    ///
-    /// As [`fault::error`] says.
-    pub(super) fn watermarks(&self, name: &str, partition: u32) -> Result<(i64, i64), Error> {
-        let client = self.client()?;
-        let until = Instant::now() + WATERMARKS_TIMEOUT;
-        let (first, end) = loop {
-            let error = match client.fetch_watermarks(name, number(partition), WATERMARKS_TIMEOUT) {
-                Ok(found) => break found,
-                Err(error) => error,
-            };
-            self.outage.suspect(&error, &error.to_string());
-            // A partition that is new, or is moving to another broker, has none for a moment.
-            if fault::of(&error) != fault::Fault::Passing || until < Instant::now() {
-                let what = format!("the end of partition {partition} of {name}");
-                return Err(fault::error(what, error));
-            }
-            tracing::debug!(%error, name, partition, "asked for its end again");
-            thread::sleep(AGAIN_AFTER);
-            // What the client was told while the broker was coming back it believes for minutes, and
-            // answers from that: so it is made to ask again.
-            if let Err(error) = client.fetch_metadata(Some(name), WATERMARKS_TIMEOUT) {
-                self.outage.suspect(&error, &error.to_string());
-            }
-        };
-        // A partition that never had a message says -1 for an unknown offset.
-        Ok((first.max(0), end.max(0)))
-    }
-
     /// Begins to read a partition from an offset on. Blocks for a moment.
     ///
     /// # Errors
     ///
     /// Where the client refuses.
-    pub(super) fn start(&self, spot: &Spot, offset: i64) -> Result<(), Error> {
-        let client = self.client()?;
+    pub(super) fn start(&self, spot: &Arc<Spot>, offset: i64) -> Result<(), Error> {
+        let held = lock(&self.client);
+        let client = held.as_ref().ok_or_else(|| Error::fatal("the log was closed"))?;
+        self.know(spot);
         let mut state = lock(&spot.state);
         if state.is_over {
             return Err(spot.over());
         }
-        Self::stop_client(&client, spot, &mut state);
+        Self::stop_client(client, spot, &mut state);
         let mut queue = client
             .split_partition_queue(&spot.name, number(spot.partition))
             .ok_or_else(|| Error::fatal(format!("the client refused the topic {}", spot.name)))?;
@@ -136,24 +154,37 @@ impl Feed {
         })?;
         state.queue = Some(queue);
         state.next = offset;
+        state.is_cut = false;
         // What is in the queue already has told nobody.
         spot.grown.notify_one();
         Ok(())
     }
 
+    /// Notes that a partition is read, so that it can be cut off.
+    fn know(&self, spot: &Arc<Spot>) {
+        let mut spots = lock(&self.spots);
+        let is_known = |known: &Weak<Spot>| std::ptr::eq(known.as_ptr(), Arc::as_ptr(spot));
+        if !spots.iter().any(is_known) {
+            spots.retain(|known| known.strong_count() > 0);
+            spots.push(Arc::downgrade(spot));
+        }
+    }
+
     /// Ends to read a partition, until it is started again. Blocks for a moment.
     pub(super) fn stop(&self, spot: &Spot) {
-        let Ok(client) = self.client() else { return };
-        Self::stop_client(&client, spot, &mut lock(&spot.state));
+        if let Some(client) = lock(&self.client).as_ref() {
+            Self::stop_client(client, spot, &mut lock(&spot.state));
+        }
     }
 
     /// Ends to read a partition for good.
     pub(super) fn end(&self, spot: &Spot) {
         {
+            let client = lock(&self.client);
             let mut state = lock(&spot.state);
             state.is_over = true;
-            if let Ok(client) = self.client() {
-                Self::stop_client(&client, spot, &mut state);
+            if let Some(client) = client.as_ref() {
+                Self::stop_client(client, spot, &mut state);
             }
             state.queue = None;
         }
@@ -192,6 +223,8 @@ struct State {
     next: i64,
     /// True where the partition was taken away.
     is_over: bool,
+    /// True where its client was made anew, until somebody has heard of it.
+    is_cut: bool,
     reading: Reading,
 }
 
@@ -222,7 +255,7 @@ pub(super) enum Popped {
 impl Spot {
     pub(super) fn new(topic: Topic, name: &Arc<str>, partition: u32, ids: &Ids) -> Self {
         let reading = Reading::new(topic);
-        let state = State { queue: None, next: 0, is_over: false, reading };
+        let state = State { queue: None, next: 0, is_over: false, is_cut: false, reading };
         Self {
             topic,
             partition,
@@ -253,6 +286,12 @@ impl Spot {
         if state.is_over {
             return Err(self.over());
         }
+        if std::mem::take(&mut state.is_cut) {
+            let Self { name, partition, .. } = self;
+            return Err(fault::retry(format!(
+                "no answer to a read of partition {partition} of {name}"
+            )));
+        }
         let State { queue, next, reading, .. } = &mut *state;
         let Some(queue) = queue else { return Ok(Popped::Stopped) };
         loop {
@@ -280,6 +319,16 @@ impl Spot {
         }
     }
 
+    /// Cuts it off from its client, where it is being read.
+    fn cut(&self) {
+        let mut state = lock(&self.state);
+        if state.queue.take().is_some() {
+            state.is_cut = true;
+        }
+        drop(state);
+        self.grown.notify_one();
+    }
+
     fn over(&self) -> Error {
         let Self { name, partition, .. } = self;
         Error::Fenced { what: format!("partition {partition} of {name} was taken away") }
@@ -291,6 +340,9 @@ impl Spot {
         Ok(list)
     }
 }
+
+/// How long a client that was made anew has to say something.
+const RENEWED_AT_MOST_EVERY: Duration = Duration::from_secs(15);
 
 /// How long a client is listened to at a time: it is, for as long as it has something to say.
 const HEARING: Duration = Duration::from_millis(1);

@@ -53,6 +53,11 @@ impl Outage {
         }
     }
 
+    /// Whether the brokers are away, as far as is known.
+    pub(super) fn is_away(&self) -> bool {
+        lock(&self.away).is_some_and(|away| away.elapsed() < PATIENCE + 2 * LOOK_EVERY)
+    }
+
     /// Whether the brokers are away, or were a moment ago, so that what comes of it was told.
     pub(super) fn is_told(&self) -> bool {
         lock(&self.away).is_some_and(|away| away.elapsed() < AFTERMATH)

@@ -183,10 +183,7 @@ impl Place {
                     Popped::Nothing => {
                         let grown = self.spot.grown.notified();
                         if tokio::time::timeout_at(until.into(), grown).await.is_err() {
-                            let (topic, partition) = (self.spot.topic, self.spot.partition);
-                            return Err(fault::retry(format!(
-                                "no answer to a read of partition {partition} of {topic}"
-                            )));
+                            return Err(self.unanswered(decided).await);
                         }
                         continue;
                     }
@@ -212,6 +209,20 @@ impl Place {
             if is_last {
                 return Ok(self.hand_out(found, offsets.start));
             }
+        }
+    }
+
+    /// The error of a read that nobody answers. The next one asks by another client, since this
+    /// one may never hear of the partition again.
+    async fn unanswered(&self, decided: &Arc<Decided>) -> Error {
+        let (topic, partition) = (self.spot.topic, self.spot.partition);
+        let decided = Arc::clone(decided);
+        let renew = move || if decided.feed.may_be_deaf() { decided.feed.renew() } else { Ok(()) };
+        match fault::blocking(renew).await {
+            Ok(()) => {
+                fault::retry(format!("no answer to a read of partition {partition} of {topic}"))
+            }
+            Err(error) => error,
         }
     }
 

@@ -1,6 +1,9 @@
 //! Reads the messages of one assigned partition.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::feed::{Feed, Popped, Spot};
 use super::{Shared, fault};
@@ -9,6 +12,11 @@ use crate::{Error, Received};
 /// How much is handed out at a time. Some hundreds of events: enough that the cost of asking
 /// vanishes, little enough that sixteen shards' reads stay far below 100 MB.
 const READ_BYTES_MAX: usize = 128 << 10;
+
+/// After so long a silence a partition is started anew where it stands. A client that hears of it
+/// says at once that there is nothing, or gives what there is; one that says nothing after that is
+/// made anew.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// Reads the messages of one assigned partition on Kafka.
 #[derive(Debug)]
@@ -21,6 +29,8 @@ pub struct Reader {
     /// the partition is given: whatever the former owner published with positions is decided only
     /// once its name was opened anew.
     begin: Option<i64>,
+    /// Whether it was started anew after a silence, and nothing was heard since.
+    is_asked: bool,
 }
 
 impl Reader {
@@ -31,7 +41,7 @@ impl Reader {
         group: &str,
     ) -> Self {
         let (shared, feed) = (Arc::clone(shared), Arc::clone(feed));
-        Self { shared, feed, spot, group: group.to_owned(), begin: None }
+        Self { shared, feed, spot, group: group.to_owned(), begin: None, is_asked: false }
     }
 
     /// Begins to read at the position.
@@ -48,6 +58,20 @@ impl Reader {
         });
         self.begin = Some(begun.await?);
         Ok(())
+    }
+
+    /// Makes sure that silence means that there is nothing.
+    async fn after_silence(&mut self) -> Result<(), Error> {
+        if !self.feed.may_be_deaf() {
+            return Ok(());
+        }
+        if self.is_asked {
+            self.is_asked = false;
+            let feed = Arc::clone(&self.feed);
+            return fault::blocking(move || feed.renew()).await;
+        }
+        self.is_asked = true;
+        self.start().await
     }
 
     /// The error of a position that the broker doesn't know.
@@ -73,7 +97,7 @@ fn position(shared: &Shared, group: &str, spot: &Spot) -> Result<i64, Error> {
     let committed = shared.positions.committed(group, spot.name(), only)?;
     match committed.into_iter().next().flatten() {
         Some(offset) => Ok(offset),
-        None => Ok(shared.decided.feed.watermarks(spot.name(), spot.partition)?.0),
+        None => Ok(shared.decided.ends.watermarks(spot.name(), spot.partition)?.0),
     }
 }
 
@@ -86,13 +110,19 @@ impl crate::PartitionReader for Reader {
                 Popped::Message(message) => {
                     bytes = bytes.saturating_add(message.size_bytes());
                     self.begin = Some(message.offset + 1);
+                    self.is_asked = false;
                     found.push(message);
                     if bytes >= READ_BYTES_MAX {
                         return Ok(found);
                     }
                 }
                 _ if !found.is_empty() => return Ok(found),
-                Popped::Nothing | Popped::End => self.spot.grown.notified().await,
+                Popped::End => self.is_asked = false,
+                Popped::Nothing => {
+                    if timeout(SILENCE, self.spot.grown.notified()).await.is_err() {
+                        self.after_silence().await?;
+                    }
+                }
                 Popped::Stopped => self.start().await?,
                 Popped::Outside => return Err(self.outside().await),
             }

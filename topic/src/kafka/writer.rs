@@ -53,6 +53,7 @@ impl Writer {
                 let is_closed = Arc::clone(&owned.is_closed);
                 drop(owned);
                 let is_over = || {
+                    decided.ends.serve();
                     decided.feed.serve();
                     positions.serve();
                     is_closed.load(Ordering::Relaxed)

@@ -42,10 +42,18 @@ async fn ids_are_translated_at_the_edge() {
     let registry = registry::Settings { url, user: None, password: None, ca_file: None };
     ledger.settings.registry = Some(registry.clone());
     let log = ledger.open().await;
-    let built_in = EventType::SegmentApplied.built_in_id();
     let ids = Ids::register(&registry, &ledger.settings.prefix).await.unwrap();
-    let wire = ids.to_wire(Topic::Commands, built_in).unwrap();
-    assert_ne!(wire, built_in, "a registry that gives out the same ids shows nothing");
+    let on_the_wire = |kind: EventType| {
+        let built_in = kind.built_in_id();
+        Some((built_in, ids.to_wire(Topic::Commands, built_in)?))
+    };
+    // The registry counts as it likes; where it gives out the same number, nothing is shown.
+    let (built_in, wire) = EventType::ALL
+        .iter()
+        .copied()
+        .filter_map(on_the_wire)
+        .find(|(built_in, wire)| built_in != wire)
+        .expect("an event of the topic whose id is the registry's own");
 
     for wrong in [framed(EventType::ClearingRecord.built_in_id()), Bytes::from_static(b"{}")] {
         let refused = publish(&log, wrong).await;
