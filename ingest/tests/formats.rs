@@ -3,6 +3,12 @@
 #[path = "formats/whole.rs"]
 mod whole;
 
+#[path = "formats/cnab.rs"]
+mod cnab;
+#[path = "formats/conformance.rs"]
+mod conformance;
+#[path = "formats/fuzz.rs"]
+mod fuzz;
 #[path = "formats/corpus.rs"]
 mod corpus;
 #[path = "formats/generated.rs"]

@@ -36,12 +36,15 @@ pub(crate) fn settings_of(plan: &Plan) -> Settings {
     Settings { framing: plan.framing, ..settings(&plan.format, plan.encoding) }
 }
 
+/// Every format that files are generated of.
+const FORMATS: [&str; 4] = ["nacha", "ipm", "cnab240", "cnab400"];
+
 const ENCODINGS: [Encoding; 5] =
     [Encoding::Ascii, Encoding::Latin1, Encoding::Cp037, Encoding::Cp500, Encoding::Cp1047];
 
 #[test]
 fn every_format_page_and_framing_reads_back_whole() {
-    for format in ["nacha", "ipm"] {
+    for format in FORMATS {
         for encoding in ENCODINGS {
             for framing in [Framing::Vbs, Framing::Blocked, Framing::Rdw] {
                 let plan = Plan { encoding, framing, ..plan(format, 2_500) };
@@ -59,7 +62,7 @@ fn every_format_page_and_framing_reads_back_whole() {
 
 #[test]
 fn bad_records_are_rejects_and_the_totals_stay_proven() {
-    for format in ["nacha", "ipm"] {
+    for format in FORMATS {
         let plan = Plan { bad_per_million: 100_000, ..plan(format, 5_000) };
         let (bytes, generated) = bytes(&plan);
         let whole = read(&settings_of(&plan), &bytes).unwrap();
@@ -72,7 +75,7 @@ fn bad_records_are_rejects_and_the_totals_stay_proven() {
 
 #[test]
 fn the_same_plan_is_the_same_file_and_each_number_another_identifier() {
-    for format in ["nacha", "ipm"] {
+    for format in FORMATS {
         let one = plan(format, 100);
         assert_eq!(bytes(&one).0, bytes(&one).0);
         let numbers = [0, 1, 1_439, 1_440, 51_839, 51_840, 99_999, 100_000, u32::MAX];

@@ -29,6 +29,9 @@ static SAMPLES: LazyLock<Vec<Sample>> = LazyLock::new(|| {
         ("ipm", Encoding::Ascii, Framing::Vbs),
         ("ipm", Encoding::Cp037, Framing::Blocked),
         ("ipm", Encoding::Latin1, Framing::Rdw),
+        ("cnab240", Encoding::Latin1, Framing::Auto),
+        ("cnab240", Encoding::Cp1047, Framing::Auto),
+        ("cnab400", Encoding::Latin1, Framing::Auto),
     ]
     .map(|(format, encoding, framing)| {
         let records = if format == "ipm" { 400 } else { 1_100 };
@@ -51,6 +54,12 @@ fn significant(plan: &Plan, bytes: &[u8]) -> usize {
             // Behind the credits of the file control, column 55.
             (lines.len() - padding.count() - 1) * 95 + 55
         }
+        // Behind the number of records in the trailer; what follows is of no interest.
+        ("cnab240", _) => {
+            let line_end = if plan.encoding.is_ebcdic() { 1 } else { 2 };
+            bytes.len() - line_end - 240 + 29
+        }
+        ("cnab400", _) => bytes.len() - 2,
         (_, Framing::Rdw) => bytes.len(),
         (_, Framing::Vbs) => bytes.len() - 4,
         _ => {
@@ -62,7 +71,7 @@ fn significant(plan: &Plan, bytes: &[u8]) -> usize {
 }
 
 proptest! {
-    // 500 cuts for each of five files.
+    // 500 cuts for each of eight files.
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
