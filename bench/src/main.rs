@@ -107,11 +107,14 @@ struct Case {
     stages: &'static [Stage],
 }
 
-/// Every stage of each format, in the order in which a file meets them; and applying where all
-/// records are for one account, and where hardly two are for the same.
-const CASES: [Case; 4] = [
+/// Every stage of two formats, in the order in which a file meets them; reading of some that are
+/// layouts; and applying where all records are for one account, and where hardly two are for the
+/// same.
+const CASES: [Case; 6] = [
     Case { format: "nacha", accounts: ACCOUNTS, stages: &Stage::ALL },
     Case { format: "ipm", accounts: ACCOUNTS, stages: &Stage::ALL },
+    Case { format: "cnab240", accounts: ACCOUNTS, stages: &Stage::READING },
+    Case { format: "cnab400", accounts: ACCOUNTS, stages: &Stage::READING },
     Case { format: "nacha", accounts: 1, stages: &Stage::APPLYING },
     Case { format: "nacha", accounts: 1_000_000, stages: &Stage::APPLYING },
 ];

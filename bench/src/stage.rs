@@ -79,6 +79,9 @@ impl Stage {
         Self::Insert,
     ];
 
+    /// Reading a file, and what bounds it.
+    pub(crate) const READING: [Self; 3] = [Self::Parse, Self::Verify, Self::Sha256];
+
     /// Applying, and what it needs.
     pub(crate) const APPLYING: [Self; 4] = [Self::Verify, Self::Split, Self::Apply, Self::Insert];
 
