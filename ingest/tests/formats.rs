@@ -17,6 +17,8 @@ mod generated;
 mod laws;
 #[path = "formats/nacha.rs"]
 mod nacha;
+#[path = "formats/cobol.rs"]
+mod cobol;
 #[path = "formats/containers.rs"]
 mod containers;
 #[path = "formats/ipm.rs"]

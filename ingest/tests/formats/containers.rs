@@ -27,8 +27,12 @@ fn zstd(content: &[u8]) -> Vec<u8> {
     ruzstd::encoding::compress_to_vec(content, ruzstd::encoding::CompressionLevel::Fastest)
 }
 
-fn decode_in_pieces(packed: &[u8], size: usize) -> Result<Vec<u8>, DecodeError> {
-    let mut decoder = Decoder::new(Container::detect(packed), LIMITS);
+fn decode_in_pieces(
+    container: Container,
+    packed: &[u8],
+    size: usize,
+) -> Result<Vec<u8>, DecodeError> {
+    let mut decoder = Decoder::new(container, LIMITS);
     let mut content = Vec::new();
     for piece in packed.chunks(size) {
         let mut rest = piece;
@@ -49,7 +53,10 @@ fn parts_unpack_in_pieces_of_any_size() {
         let packed = [pack(one), pack(two), pack(b"")].concat();
         assert_eq!(Container::detect(&packed), container);
         for size in [1, 5, 4_096, packed.len()] {
-            assert!(decode_in_pieces(&packed, size).unwrap() == content, "{container} by {size}");
+            assert!(
+                decode_in_pieces(container, &packed, size).unwrap() == content,
+                "{container} by {size}"
+            );
         }
         assert!(container.decode_all(&packed, LIMITS).unwrap() == content);
     }
@@ -64,7 +71,7 @@ fn a_header_with_everything_is_stepped_over() {
         .write(Vec::new(), Compression::fast());
     encoder.write_all(b"content").unwrap();
     let packed = encoder.finish().unwrap();
-    assert_eq!(decode_in_pieces(&packed, 1).unwrap(), b"content");
+    assert_eq!(decode_in_pieces(Container::Gzip, &packed, 1).unwrap(), b"content");
 }
 
 #[test]
@@ -101,11 +108,15 @@ fn frames_of_every_kind_are_read() {
     ];
     let packed = frames.concat();
     for size in [1, 2, 3, 7, packed.len()] {
-        assert_eq!(decode_in_pieces(&packed, size).unwrap(), b"first line\nAAAAA");
+        assert_eq!(decode_in_pieces(Container::Zstd, &packed, size).unwrap(), b"first line\nAAAAA");
     }
-    for cut in 4..packed.len() {
+    for cut in 1..packed.len() {
         let is_edge = (1..5).any(|count| frames[..count].concat().len() == cut);
-        assert_eq!(decode_in_pieces(&packed[..cut], 4).is_ok(), is_edge, "cut at {cut}");
+        assert_eq!(
+            decode_in_pieces(Container::Zstd, &packed[..cut], 4).is_ok(),
+            is_edge,
+            "cut at {cut}"
+        );
     }
 }
 
@@ -191,7 +202,7 @@ proptest! {
         let mut packed = gzip(&content);
         let at = at.index(packed.len());
         packed[at] ^= 1 << bit;
-        match decode_in_pieces(&packed, size) {
+        match decode_in_pieces(Container::Gzip, &packed, size) {
             // Some bits mean nothing: time and system in the header, what fills the last byte of
             // the blocks, and within them how far back a copy is taken from, where the bytes there
             // are the same. Those of checksum and length always do.
@@ -212,7 +223,7 @@ proptest! {
         let at = at.index(packed.len());
         packed[at] ^= 1 << bit;
         // Some bits mean nothing but how much memory is needed.
-        if let Ok(found) = decode_in_pieces(&packed, size) {
+        if let Ok(found) = decode_in_pieces(Container::Zstd, &packed, size) {
             prop_assert!(found == content || at < 6);
         }
     }

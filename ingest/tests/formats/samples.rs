@@ -111,7 +111,7 @@ fn broken(plan: &Plan, change: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
 
 /// Every sample that `generate` makes; the rest of the folder is written by hand or by others.
 fn made() -> Vec<(&'static str, Vec<u8>)> {
-    [made_in_code(), made_of_cnab()].concat()
+    [made_in_code(), made_of_cnab(), made_of_base2()].concat()
 }
 
 fn small(format: &str) -> Plan {
@@ -124,6 +124,52 @@ fn file(plan: Plan) -> Vec<u8> {
 
 fn bad(plan: &Plan, share: u32) -> Plan {
     Plan { bad_per_million: share, records: 40, ..plan.clone() }
+}
+
+/// A record of BASE II, and its line end.
+const BASE2_LINE: usize = 169;
+
+/// A column, from 1, of the first record of a transaction code.
+fn base2_at<'a>(bytes: &'a mut [u8], code: &str, column: usize) -> &'a mut u8 {
+    let line = bytes.chunks(BASE2_LINE).position(|line| line.starts_with(code.as_bytes()));
+    &mut bytes[line.unwrap() * BASE2_LINE + column - 1]
+}
+
+fn made_of_base2() -> Vec<(&'static str, Vec<u8>)> {
+    let sent = small("base2");
+    let at = |code: &'static str, column: usize, change: fn(&mut u8)| {
+        broken(&sent, |bytes| change(base2_at(bytes, code, column)))
+    };
+    // A sale without further records becomes a fee.
+    let fee = broken(&sent, |bytes| {
+        let is_alone =
+            |lines: &[u8]| lines.starts_with(b"0500") && lines[BASE2_LINE..].get(3) == Some(&b'0');
+        let mut starts = (0..bytes.len()).step_by(BASE2_LINE);
+        let alone = starts.find(|at| is_alone(&bytes[*at..])).unwrap();
+        bytes[alone..alone + 2].copy_from_slice(b"10");
+    });
+    vec![
+        ("base2/sales.ctf", file(sent.clone())),
+        ("base2/sales-unseparated.ctf", broken(&sent, |bytes| bytes.retain(|byte| *byte != b'\n'))),
+        (
+            "base2_itf/sales-cp500.itf",
+            file(Plan { encoding: Encoding::Cp500, ..small("base2_itf") }),
+        ),
+        ("rejects/base2/torn.ctf", broken(&sent, |bytes| bytes.truncate(1_000))),
+        (
+            "rejects/base2/truncated.ctf",
+            broken(&sent, |bytes| bytes.truncate(bytes.len() - BASE2_LINE)),
+        ),
+        ("rejects/base2/counts-differ.ctf", at("91", 42, |digit| *digit ^= 1)),
+        ("rejects/base2/sums-differ.ctf", at("92", 116, |digit| *digit ^= 1)),
+        ("rejects/base2/letter-in-amount.ctf", at("05", 88, |digit| *digit = b'X')),
+        ("rejects/base2/fee.ctf", fee),
+        (
+            "rejects/base2/of-tests.ctf",
+            broken(&sent, |bytes| bytes[29..33].copy_from_slice(b"TEST")),
+        ),
+        ("rejects/base2/some-bad.ctf", file(bad(&sent, 100_000))),
+    ]
 }
 
 fn made_of_cnab() -> Vec<(&'static str, Vec<u8>)> {
