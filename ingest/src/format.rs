@@ -4,8 +4,8 @@
 //! how much of it it has used, and what it has found there. Its state is a plain value, so that
 //! reading can stop after any record and go on elsewhere.
 //!
-//! A format is a layout in `ingest/layouts`, and a line in the table of `layout/built_in.rs`. Where a
-//! layout can't say it, it is a module here, and a line in the table of [`formats`](self) below.
+//! A format is a layout in `ingest/layouts`, and a line in the table of `layout/built_in.rs`. Where
+//! a layout can't say it, it is a module here, and a line in the table of [`formats`](self) below.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
@@ -81,8 +81,9 @@ macro_rules! formats {
         /// The names of those.
         const IN_CODE: &[&str] = &[$( <$reader>::NAME ),+];
 
-        /// The revision of the reader of these settings: a verdict is bound to it. Of a layout it is
-        /// the thousands of what reads by it, and the layout's own below. None for an unknown name.
+        /// The revision of the reader of these settings: a verdict is bound to it. Of a layout it
+        /// is the thousands of what reads by it, and the layout's own below. None for an unknown
+        /// name.
         pub fn revision(settings: &Settings) -> Option<i32> {
             if let Some(layout) = settings.layout() {
                 return layout::REVISION.checked_mul(1_000)?.checked_add(layout.revision);
