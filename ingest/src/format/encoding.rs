@@ -4,8 +4,8 @@
 //! as it was, and columns stay where they are. The EBCDIC pages differ at a dozen bytes only, so
 //! they are written as differences from the first.
 //!
-//! The euro sign of cp1140 is the one character that ISO 8859-1 has not. Translated, it stands where
-//! ISO 8859-15 has it, at A4, and whoever makes text of it knows the page: see
+//! The euro sign of cp1140 is the one character that ISO 8859-1 has not. Translated, it stands
+//! where ISO 8859-15 has it, at A4, and whoever makes text of it knows the page: see
 //! [`Encoding::character`].
 
 use super::Encoding;

@@ -45,7 +45,7 @@ fn ungrouped(whole: &[u8], group: Option<u8>) -> impl Iterator<Item = &u8> {
     whole.iter().filter(move |byte| Some(**byte) != group)
 }
 
-/// True where there are no groups, or each but the first has three digits and that one one to three.
+/// True where there are no groups, or each but the first has three digits, and that one to three.
 fn are_groups(whole: &[u8], group: Option<u8>) -> bool {
     let Some(group) = group.filter(|group| whole.contains(group)) else { return true };
     let mut groups = whole.split(|byte| *byte == group);
