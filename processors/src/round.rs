@@ -19,8 +19,8 @@ use crate::store::{self, AccountRow, BalanceRow, Commit, OutcomeRow, ShardRow, S
 
 /// Events in a round at most, where many shards are at work. A round is what is lost and done again
 /// where a commit fails, and what the others on a shared disk wait for. Five hundred of each shard
-/// make the sync of the disk small already; with all shards of a process at work, each thousand more
-/// is some tens of megabytes.
+/// make the sync of the disk small already; with all shards of a process at work, each thousand
+/// more is some tens of megabytes.
 pub const EVENTS_MIN: usize = 512;
 
 /// Events in a round at most, where the shard has the process to itself, as one with a hot account

@@ -40,8 +40,8 @@ impl ConsumerContext for Plain {}
 
 /// A client that reads partitions from offsets that it is told.
 ///
-/// One that was told of partitions without a leader may never read them again (see [`super::ends`]):
-/// who finds that it says nothing has it made anew.
+/// One that was told of partitions without a leader may never read them again (see
+/// [`super::ends`]): who finds that it says nothing has it made anew.
 pub(super) struct Feed {
     config: ClientConfig,
     outage: Arc<Outage>,
