@@ -236,7 +236,9 @@ impl<'a, L: Log, S: Store> Applier<'a, L, S> {
             tokio::select! {
                 biased;
                 result = &mut committing => break result,
-                Some(page) = pages.recv(), if waiting.has_room(self.owner.busy.share()) => self.add(waiting, page),
+                Some(page) = pages.recv(), if waiting.has_room(self.owner.busy.share()) => {
+                    self.add(waiting, page);
+                }
             }
         };
         let ambiguous = match result {
