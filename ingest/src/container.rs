@@ -160,11 +160,11 @@ impl DecodeError {
         let of_content = |limit: &u64, of: &str| format!("at most {limit} bytes of content{of}");
         match self {
             Self::Damaged { offset, what } => (
-                "a whole container".to_owned(),
+                "a whole container of gzip or zstd".to_owned(),
                 format!("a damaged {what} at byte {offset} of the object"),
             ),
             Self::Truncated { offset } => (
-                "the rest of the container".to_owned(),
+                "the rest of the container of gzip or zstd".to_owned(),
                 format!("the end of the object at byte {offset}"),
             ),
             Self::Trailing { offset } => (

@@ -158,11 +158,11 @@ fn what_was_expected_and_found_is_said_once() {
     for (error, expected) in [
         (
             DecodeError::Damaged { offset: 9, what: "checksum" },
-            "container damaged: expected a whole container, found a damaged checksum at byte 9 of the object",
+            "container damaged: expected a whole container of gzip or zstd, found a damaged checksum at byte 9 of the object",
         ),
         (
             DecodeError::Truncated { offset: 12 },
-            "container truncated: expected the rest of the container, found the end of the object at byte 12",
+            "container truncated: expected the rest of the container of gzip or zstd, found the end of the object at byte 12",
         ),
         (
             DecodeError::Unsupported { offset: 0, what: "a larger window" },
