@@ -153,7 +153,8 @@ fn consumer(settings: &Settings, group: &str) -> ClientConfig {
 pub(super) fn follower(settings: &Settings, partitions: u32) -> ClientConfig {
     let each = (FETCHED_BYTES_MAX / partitions.max(1) as usize).max(FETCH_BYTES_MIN);
     let mut config = reader_of(settings, each, FOLLOW_WAIT);
-    config.set("enable.partition.eof", "false");
+    // So that a silent partition, started anew, is known to be empty and its client not deaf.
+    config.set("enable.partition.eof", "true");
     config
 }
 
