@@ -18,6 +18,8 @@ mod outage;
 mod rebalance;
 #[path = "kafka/registered.rs"]
 mod registered;
+#[path = "kafka/silence.rs"]
+mod silence;
 
 use topic::conformance::{Subject, layout, run_all};
 use topic::kafka::KafkaLog;
