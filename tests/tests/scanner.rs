@@ -114,7 +114,10 @@ impl Scanner {
                 let all = long.entry(length).or_insert_with(|| Patterns::new(length));
                 all.add(in_a_row(number.bytes().map(|digit| digit & 0x0f), 4));
             }
-            integers.extend(number.parse::<i64>());
+            // Without its leading zeros it may be any amount.
+            if !number.starts_with('0') {
+                integers.extend(number.parse::<i64>());
+            }
             for digits in number.as_bytes().windows(DIGITS).filter(|digits| differ(digits)) {
                 nine.add(in_a_row(digits.iter().map(|digit| digit & 0x0f), 4));
                 for (place, first) in FIRST_LETTER.iter().enumerate() {
