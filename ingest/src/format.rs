@@ -11,6 +11,7 @@
 
 mod settings;
 mod encoding;
+mod fault;
 mod columns;
 mod cut;
 #[cfg_attr(not(test), expect(dead_code, reason = "writers of formats use the other half"))]

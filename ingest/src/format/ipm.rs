@@ -30,16 +30,16 @@ use schemas::arrival::Reason;
 use schemas::file::ControlTotal;
 use serde::{Deserialize, Serialize};
 
-use self::elements::{Fault, Spans};
+use self::elements::Spans;
 use self::framing::Next;
 use self::kinds::Meaning;
 use self::logical::refusal;
 use self::mapping::{FellBack, Mapping, Message};
 use self::subelements::Subelements;
 use super::columns::{number, shown};
+use super::fault::Fault;
 use super::{
-    Control, Detected, Draft, Encoding, FormatReader, Framing, Refusal, Reject, Settings, Step,
-    Summary,
+    Control, Detected, Draft, Encoding, FormatReader, Framing, Refusal, Settings, Step, Summary,
 };
 
 /// More logical files in one object than this is no clearing file: the bound of what is kept of it.
@@ -321,13 +321,7 @@ impl Ipm {
                 place.fell_back = place.fell_back.saturating_add(i64::from(fell_back));
                 Step::Record
             }
-            Err(fault) => Step::Rejected(Reject {
-                reason: fault.reason,
-                field: fault.field,
-                expected: fault.expected,
-                found: fault.found,
-                control,
-            }),
+            Err(fault) => Step::Rejected(fault.into_reject(control)),
         }))
     }
 

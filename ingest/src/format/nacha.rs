@@ -32,11 +32,10 @@ use self::codes::EntryClass;
 use self::entry::{Addenda, BatchHeader};
 use self::layout::file_header;
 use self::line::{Cut, Cutter, LENGTH, Line, Next, Peek};
-use self::totals::{Totals, refusal};
+use self::totals::Totals;
 use super::columns::{Column, number};
-use super::{
-    Detected, Draft, Encoding, FormatReader, Framing, Refusal, Reject, Settings, Step, Summary,
-};
+use super::fault::refusal;
+use super::{Detected, Draft, Encoding, FormatReader, Framing, Refusal, Settings, Step, Summary};
 
 pub(crate) use self::entry::routing_check_digit;
 
@@ -225,13 +224,7 @@ impl Nacha {
         self.place.line = self.place.line.saturating_add(lines);
         let step = match found {
             Ok(()) => Step::Record,
-            Err(fault) => Step::Rejected(Reject {
-                reason: fault.reason,
-                field: fault.field,
-                expected: fault.expected,
-                found: fault.found,
-                control,
-            }),
+            Err(fault) => Step::Rejected(fault.into_reject(control)),
         };
         Ok(Some((length, step)))
     }

@@ -1,6 +1,7 @@
 //! Data elements: which there are, how long they are, and where they stand in a message.
 
 use crate::format::columns::{masked, number};
+use crate::format::fault::Fault;
 
 /// The MTI and both bitmaps.
 pub(super) const HEAD: usize = 20;
@@ -109,31 +110,6 @@ const fn by_bit() -> [Option<Element>; 129] {
 /// The number and name of an element.
 pub(super) fn name(bit: u8) -> &'static str {
     BY_BIT.get(usize::from(bit)).and_then(Option::as_ref).map_or("bitmap", |known| known.name)
-}
-
-/// Why a message can't be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) reason: &'static str,
-    pub(super) field: &'static str,
-    pub(super) expected: String,
-    pub(super) found: String,
-}
-
-impl Fault {
-    pub(super) fn new(
-        reason: &'static str,
-        field: &'static str,
-        expected: impl Into<String>,
-        found: impl Into<String>,
-    ) -> Self {
-        Self { reason, field, expected: expected.into(), found: found.into() }
-    }
-
-    /// A field that should be digits.
-    pub(super) fn not_digits(field: &'static str, found: &[u8]) -> Self {
-        Self::new("not_digits", field, "digits", masked(found))
-    }
 }
 
 /// Where a message's elements stand in it. Used again for each message.

@@ -3,10 +3,11 @@
 use schemas::arrival::Reason;
 use schemas::file::ControlTotal;
 
-use super::elements::{self, Fault};
+use super::elements;
 use super::subelements::Subelements;
 use super::{FILE_ID_BYTES_MAX, Ipm, LOGICAL_FILES_MAX, Logical};
 use crate::format::columns::{masked, number, trim};
+use crate::format::fault::Fault;
 use crate::format::{Refusal, Summary};
 
 impl Ipm {

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use schemas::{Amount, Currency, Date, Direction, Kind, LocalTime};
 
-use super::elements::{Fault, Spans, name};
+use super::elements::{Spans, name};
 use super::kinds::{self, Meaning};
 use super::subelements::Subelements;
 use crate::format::columns::{number, shown, trim};
+use crate::format::fault::Fault;
 use crate::format::{Draft, Encoding, Posted, Side};
 
 /// What of the feed decides how a message becomes an event.

@@ -1,7 +1,8 @@
 //! Private data subelements: tag, length and value, repeated inside five data elements.
 
-use super::elements::{Fault, Spans, name};
+use super::elements::{Spans, name};
 use crate::format::columns::{masked, number};
+use crate::format::fault::Fault;
 
 /// The elements that hold them, in the order in which they are filled.
 const CONTAINERS: [u8; 5] = [48, 62, 123, 124, 125];

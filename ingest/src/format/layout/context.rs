@@ -4,13 +4,14 @@ use schemas::Date;
 use serde::{Deserialize, Serialize};
 
 use super::date::Moment;
-use super::field::{Cell, Fault, Number};
+use super::field::{Cell, Number};
 use super::group::Piece;
 use super::model::{
     CurrencyOf, DirectionOf, Event, FieldRef, Form, Layout, Money, Part, Role, Template, Test,
     Tested,
 };
 use crate::format::Encoding;
+use crate::format::fault::Fault;
 
 /// What of headers and trailers is needed later: the fields that the layout refers to, and no
 /// others.

@@ -4,8 +4,9 @@ use schemas::record::Amount;
 use schemas::{Currency, Direction, Kind};
 
 use super::context::{View, is_one_of};
-use super::field::{Cell, Fault, Number};
+use super::field::{Cell, Number};
 use super::model::{Case, CurrencyOf, DirectionOf, Event, FieldRef, Money, Part, Template, Tested};
+use crate::format::fault::Fault;
 use crate::format::{Draft, Posted, Settings, Side};
 
 /// What of a feed decides how events are posted.

@@ -166,7 +166,7 @@ fn is_no_account(cell: &Cell<'_>) -> bool {
 }
 
 /// What a field means.
-fn value(view: &View<'_>, cell: &Cell<'_>) -> Result<String, super::field::Fault> {
+fn value(view: &View<'_>, cell: &Cell<'_>) -> Result<String, crate::format::fault::Fault> {
     let mut value = String::new();
     match &cell.field.form {
         Form::Date(_) => {

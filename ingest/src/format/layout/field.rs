@@ -6,27 +6,8 @@ use super::date::{self, Moment};
 use super::model::{self, Blank, Field, Form, Scale};
 use crate::format::Encoding;
 use crate::format::columns::{masked, shown};
+use crate::format::fault::Fault;
 use crate::format::number::{self, Sign, Written};
-
-/// Why a record can't be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) reason: &'static str,
-    pub(super) field: &'static str,
-    pub(super) expected: String,
-    pub(super) found: String,
-}
-
-impl Fault {
-    pub(super) fn new(
-        reason: &'static str,
-        field: &'static str,
-        expected: impl Into<String>,
-        found: impl Into<String>,
-    ) -> Self {
-        Self { reason, field, expected: expected.into(), found: found.into() }
-    }
-}
 
 /// A field and what stands in it: characters in ISO 8859-1, or the content's own bytes where the
 /// field is raw.

@@ -1,11 +1,12 @@
 //! From units to groups: a record that begins an event, and those that belong to it.
 
 use super::context::View;
-use super::field::{Cell, Fault};
+use super::field::Cell;
 use super::model::{Cut, Event, Field, FieldRef, Layout, Place, Record, Role, Test, Tested};
 use crate::format::Encoding;
 use crate::format::columns::{masked, shown};
 use crate::format::cut::{Cutter, Fields, Unit};
+use crate::format::fault::Fault;
 
 /// A unit made ready to be read: padded, translated, or taken apart into cells. Used again for
 /// others, so that its buffers are kept.

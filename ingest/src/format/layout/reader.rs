@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::context::{Keeping, Kept, View};
 use super::detect::cut;
 use super::event::{self, Posting};
-use super::field::Fault;
 use super::group::{self, Joining, Making, Piece};
 use super::model::{self, Header, Layout, Role};
 use super::totals::{self, Group, Tally, TooLarge};
 use crate::format::cut::{CutError, Cutter, Memory, Next, Unit};
-use crate::format::{Draft, Encoding, Refusal, Reject, Settings, Step, Summary};
+use crate::format::fault::{Fault, refusal};
+use crate::format::{Draft, Encoding, Refusal, Settings, Step, Summary};
 
 /// Raised whenever the same bytes, layout and settings would give other events.
 pub(crate) const REVISION: i32 = 1;
@@ -281,9 +281,7 @@ impl LayoutReader {
         place.memory = memory;
         let step = match found {
             Ok(()) => Step::Record,
-            Err(Fault { reason, field, expected, found }) => {
-                Step::Rejected(Reject { reason, field, expected, found, control })
-            }
+            Err(fault) => Step::Rejected(fault.into_reject(control)),
         };
         Ok(Some((length, step)))
     }
@@ -459,18 +457,6 @@ fn out_of_order(layout: &Layout, found: Option<&model::Record>) -> Refusal {
         .collect();
     let found = found.map_or("another record", |record| record.name);
     refusal("record_out_of_order", found, format!("{} before it", begin.join(" or ")), found)
-}
-
-/// A refusal about a record or a field.
-pub(super) fn refusal(
-    code: &str,
-    field: &str,
-    expected: impl Into<String>,
-    found: impl Into<String>,
-) -> Refusal {
-    let mut reason = Reason::new(code).expected_found(expected, found);
-    reason.field = Some(field.to_owned());
-    Refusal::new(reason)
 }
 
 pub(super) fn too_large(TooLarge(name): TooLarge) -> Refusal {

@@ -1,10 +1,10 @@
 //! Headers and trailers: what is around the events.
 
-use super::field::Fault;
 use super::group::{self, family_name};
 use super::model::{Role, Scope};
-use super::reader::{LayoutReader, refusal, too_large};
+use super::reader::{LayoutReader, too_large};
 use super::totals::{self, Group};
+use crate::format::fault::{Fault, refusal};
 use crate::format::{Refusal, Summary};
 
 impl LayoutReader {

@@ -6,9 +6,10 @@ use schemas::file::ControlTotal;
 use serde::{Deserialize, Serialize};
 
 use super::context::View;
-use super::field::{Cell, Fault, Number};
+use super::field::{Cell, Number};
 use super::group::{Piece, family_name};
 use super::model::{Claims, Counted, FieldRef, Form, Layout, Scale, Scope, Total};
+use crate::format::fault::Fault;
 use crate::format::{Control, Refusal};
 
 /// What is counted for one total.

@@ -10,6 +10,7 @@ use super::layout::{
 };
 use super::line::{LENGTH, Line};
 use crate::format::columns::{Column, masked, number, shown, trim};
+use crate::format::fault::Fault;
 use crate::format::{Control, Draft, Encoding};
 
 /// What a batch says about each of its entries.
@@ -39,26 +40,6 @@ impl BatchHeader {
     /// How its entries are laid out and what they may do.
     pub(super) fn class(&self) -> Option<&'static EntryClass> {
         codes::batch_class(self.entry_class.as_bytes(), self.currencies.is_some())
-    }
-}
-
-/// Why an entry can't be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) reason: &'static str,
-    pub(super) field: &'static str,
-    pub(super) expected: String,
-    pub(super) found: String,
-}
-
-impl Fault {
-    fn new(
-        reason: &'static str,
-        field: Column,
-        expected: impl Into<String>,
-        found: impl Into<String>,
-    ) -> Self {
-        Self { reason, field: field.name, expected: expected.into(), found: found.into() }
     }
 }
 

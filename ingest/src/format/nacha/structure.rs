@@ -7,9 +7,10 @@ use super::codes::{self, Form6};
 use super::entry::BatchHeader;
 use super::layout::{batch_control, batch_header, file_control, file_header, iat_batch_header};
 use super::line::{LENGTH, Line};
-use super::totals::{self, Totals, refusal};
+use super::totals::{self, Totals};
 use super::{BYTE_ORDER_MARK, Nacha};
 use crate::format::columns::{Column, number, shown, trim};
+use crate::format::fault::refusal;
 use crate::format::{Refusal, Summary};
 
 impl Nacha {

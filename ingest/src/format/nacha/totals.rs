@@ -1,12 +1,12 @@
 //! Control totals: what a batch and a file state about themselves, beside what was counted.
 
-use schemas::arrival::Reason;
 use schemas::file::ControlTotal;
 use serde::{Deserialize, Serialize};
 
 use super::layout::{adv_batch_control, adv_file_control, batch_control, file_control};
 use super::line::LENGTH;
 use crate::format::columns::{Column, masked, number};
+use crate::format::fault::refusal;
 use crate::format::{Control, Refusal};
 
 /// Only the low ten digits of a hash are kept.
@@ -144,16 +144,4 @@ pub(super) fn agree(
         format!("{seen} as counted"),
         format!("{claimed} as stated"),
     ))
-}
-
-/// A refusal about a field.
-pub(super) fn refusal(
-    code: &str,
-    field: &str,
-    expected: impl Into<String>,
-    found: impl Into<String>,
-) -> Refusal {
-    let mut reason = Reason::new(code).expected_found(expected, found);
-    reason.field = Some(field.to_owned());
-    Refusal::new(reason)
 }
