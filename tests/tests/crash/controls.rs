@@ -7,7 +7,7 @@ use tests::step::Step;
 use tests::world::Without;
 
 use super::memory::Realm;
-use super::scene::{FILES, PRENOTES, SMALL, Scene, TORN};
+use super::scene::{LONG, PRENOTES, SMALL, Scene, TORN};
 use crate::oracle::audit::Report;
 
 /// Fails unless the audit is clean with the safeguard, and has found what `names` it without.
@@ -23,7 +23,7 @@ fn assert_red(what: &str, with: &Report, without: &Report, names: impl Fn(&Repor
 fn without_the_sequence_check_records_are_doubled() {
     // Some of a file is published, and published again before the rest: its run is still open.
     let report = |without: Without| {
-        let mut realm = Realm::new(&FILES, without);
+        let mut realm = Realm::new(&LONG, without);
         assert!(realm.loses_its_owners_at(Step::Ingest(Ingest::ChunkPublished), 1));
         let again = realm.publishes_again();
         assert!(again > 0);

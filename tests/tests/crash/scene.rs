@@ -81,6 +81,14 @@ pub(crate) static SMALL: LazyLock<Scene> = LazyLock::new(|| {
     Scene::new(sent, expected)
 });
 
+/// A file of more chunks than are ever published together: after the first publish, it is open.
+pub(crate) static LONG: LazyLock<Scene> = LazyLock::new(|| {
+    let sent = vec![Sent::nacha("long.ach", 207, 21_000)];
+    let mut expected = Expected::new(LEDGER, LedgerKey::new(KEY));
+    sent.iter().for_each(|sent| drop(expected.accept(sent)));
+    Scene::new(sent, expected)
+});
+
 /// Four small files whose objects go to an archive, a doubled one and a torn one, which stay.
 pub(crate) static LEAVING: LazyLock<Scene> = LazyLock::new(|| {
     let more = [Sent::nacha("more.ach", 206, 90), Sent::ipm("more.ipm", 206, 90)];
