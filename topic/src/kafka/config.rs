@@ -17,11 +17,20 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 8 << 20;
 /// time and not memory.
 const UNACKNOWLEDGED_BYTES_MAX: usize = 16 << 20;
 
-/// How much the readers of one subscription hold together, before it is asked for.
+/// How much the readers of one subscription hold together, before it is asked for: up to this, more
+/// is fetched.
 const FETCHED_BYTES_MAX: usize = 24 << 20;
 
-/// How much is fetched of a partition at a time, at least: a few hundred records.
-const FETCH_BYTES_MIN: usize = 256 << 10;
+/// How much is held of a partition at least before it is asked for: some thousand records.
+const FETCHED_BYTES_MIN: usize = 256 << 10;
+
+/// What a message of some hundred bytes takes while it is held, about: what the client adds to each is
+/// more than the message, and is not in the bytes that it counts.
+const HELD_BYTES: usize = 1_500;
+
+/// By how much events of a file shrink when they are compressed, about. What is fetched at a time is
+/// counted in compressed bytes and held in others.
+const COMPRESSED_TO: usize = 16;
 
 /// How long a broker may wait with the answer to a fetch of a subscription where there is nothing.
 /// What is published ends the wait at once; another partition that begins to be read waits for so
@@ -144,14 +153,13 @@ fn consumer(settings: &Settings, group: &str) -> ClientConfig {
         .set("fetch.min.bytes", "1")
         .set("fetch.error.backoff.ms", "50")
         // Looked at again soon after a reader has made room, rather than after a second.
-        .set("fetch.queue.backoff.ms", "10")
-        .set("queued.min.messages", "100000");
+        .set("fetch.queue.backoff.ms", "10");
     config
 }
 
 /// Reads the partitions of a subscription.
 pub(super) fn follower(settings: &Settings, partitions: u32) -> ClientConfig {
-    let each = (FETCHED_BYTES_MAX / partitions.max(1) as usize).max(FETCH_BYTES_MIN);
+    let each = (FETCHED_BYTES_MAX / partitions.max(1) as usize).max(FETCHED_BYTES_MIN);
     let mut config = reader_of(settings, each, FOLLOW_WAIT);
     // So that a silent partition, started anew, is known to be empty and its client not deaf.
     config.set("enable.partition.eof", "true");
@@ -170,8 +178,9 @@ fn reader_of(settings: &Settings, partition_bytes: usize, wait: Duration) -> Cli
     // The client wants a group's name to read at all; nobody ever joins this one.
     let mut config = consumer(settings, &format!("{}readers", settings.prefix));
     config
-        .set("fetch.message.max.bytes", partition_bytes.to_string())
+        .set("fetch.message.max.bytes", (partition_bytes / COMPRESSED_TO).to_string())
         .set("queued.max.messages.kbytes", (partition_bytes >> 10).to_string())
+        .set("queued.min.messages", (partition_bytes / HELD_BYTES).to_string())
         .set("fetch.max.bytes", (MESSAGE_BYTES_MAX + partition_bytes).to_string())
         .set("fetch.wait.max.ms", ms(wait));
     config

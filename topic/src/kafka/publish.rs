@@ -31,7 +31,7 @@ use rdkafka::{Message as _, Offset, TopicPartitionList};
 use super::decided::Decided;
 use super::feed::{lock, number};
 use super::outage::{self, Outage};
-use super::{Names, fault, fault::Fault, seats::Seats, wire};
+use super::{Names, fault, fault::Fault, seats::Seats, wire, writer::Pulse};
 use crate::registry::Ids;
 use crate::{Batch, Consumed, Error, MessageSet};
 
@@ -110,6 +110,8 @@ pub(super) struct Publisher {
     /// How long the broker lets a transaction live.
     pub(super) lifetime: Duration,
     pub(super) decided: Arc<Decided>,
+    /// Beaten between the calls.
+    pub(super) pulse: Arc<Pulse>,
     pub(super) state: State,
 }
 
@@ -178,6 +180,7 @@ impl Publisher {
     }
 
     fn attempt(&mut self, batch: &Batch) -> Result<(), (Error, Fault)> {
+        self.pulse.beat();
         if let State::Over(over) = &self.state {
             return Err((over.error(), over.fault));
         }
@@ -306,6 +309,7 @@ impl Publisher {
     /// Waits a little, and hears what the client has to say.
     fn step(&self) {
         thread::sleep(STEP);
+        self.pulse.beat();
         self.serve();
     }
 

@@ -1,6 +1,6 @@
 //! The writer of a name: a thread of its own, since the client's calls about transactions block.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -26,12 +26,18 @@ const CALL: Duration = Duration::from_secs(1);
 /// log have that nobody else looks at: it would add up during an outage.
 const SERVE_EVERY: Duration = Duration::from_millis(500);
 
+/// How long a thread may be silent while it has something to do. No call takes more than [`CALL`] by
+/// its own word, but the one about positions may never return where its coordinator was away
+/// (librdkafka#5456): then the writer is given up, and the thread ends when the call does.
+const SILENT_MAX: Duration = Duration::from_secs(10);
+
 /// The one writer of a name on Kafka.
 ///
 /// A publish that is given up while it waits goes on by itself: it may happen or not.
 #[derive(Debug)]
 pub struct Writer {
     jobs: mpsc::Sender<Job>,
+    pulse: Arc<Pulse>,
 }
 
 /// A batch, and who waits for it.
@@ -46,7 +52,9 @@ impl Writer {
         let (jobs, taken) = mpsc::channel();
         let (opened, waiting) = oneshot::channel();
         let (owned, its_name) = (Arc::clone(shared), name.to_owned());
-        let life = move || match publisher(&owned, &its_name) {
+        let pulse = Arc::new(Pulse::default());
+        let its_pulse = Arc::clone(&pulse);
+        let life = move || match publisher(&owned, &its_name, its_pulse) {
             Ok(publisher) => {
                 let (decided, positions) =
                     (Arc::clone(&owned.decided), Arc::clone(&owned.positions));
@@ -68,8 +76,8 @@ impl Writer {
             }
         };
         shared.threads.spawn(&format!("kafka-{name}"), life)?;
-        waiting.await.unwrap_or_else(|_| Err(ended()))?;
-        Ok(Self { jobs })
+        pulse.watch(waiting).await?;
+        Ok(Self { jobs, pulse })
     }
 }
 
@@ -79,7 +87,37 @@ impl crate::Writer for Writer {
         if self.jobs.send(Job { batch, done }).is_err() {
             return Err(ended());
         }
-        waiting.await.unwrap_or_else(|_| Err(ended()))
+        self.pulse.watch(waiting).await
+    }
+}
+
+/// The sign of life of a thread.
+#[derive(Debug, Default)]
+pub(super) struct Pulse(AtomicU64);
+
+impl Pulse {
+    /// The thread is not stuck in a call.
+    pub(super) fn beat(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Waits for an answer for as long as the thread that owes it gives signs of life.
+    async fn watch(&self, answer: oneshot::Receiver<Result<(), Error>>) -> Result<(), Error> {
+        let mut answer = answer;
+        let mut before = self.0.load(Ordering::Relaxed);
+        loop {
+            match tokio::time::timeout(SILENT_MAX, &mut answer).await {
+                Ok(answer) => return answer.unwrap_or_else(|_| Err(ended())),
+                Err(_) => {
+                    let now = self.0.load(Ordering::Relaxed);
+                    if now == before {
+                        let what = "its client does not come back from a call".to_owned();
+                        return Err(Error::Indefinite { what, source: None });
+                    }
+                    before = now;
+                }
+            }
+        }
     }
 }
 
@@ -110,7 +148,7 @@ fn work(mut publisher: Publisher, jobs: &mpsc::Receiver<Job>, is_over: impl Fn()
 }
 
 /// Makes the client of a name, and fences the former.
-fn publisher(shared: &Arc<Shared>, name: &str) -> Result<Publisher, Error> {
+fn publisher(shared: &Arc<Shared>, name: &str, pulse: Arc<Pulse>) -> Result<Publisher, Error> {
     let settings = &shared.settings;
     let transactional_id = format!("{}{name}", settings.prefix);
     let client: BaseProducer<Deliveries> = config::producer(settings, &transactional_id)
@@ -124,6 +162,7 @@ fn publisher(shared: &Arc<Shared>, name: &str) -> Result<Publisher, Error> {
                 if error.is_retriable() && !error.is_fatal() && Instant::now() < until =>
             {
                 client.poll(Duration::ZERO);
+                pulse.beat();
             }
             Err(error) => return Err(fault::error(format!("the opening of writer {name}"), error)),
         }
@@ -136,6 +175,7 @@ fn publisher(shared: &Arc<Shared>, name: &str) -> Result<Publisher, Error> {
         client,
         lifetime: settings.transaction_timeout,
         decided: Arc::clone(&shared.decided),
+        pulse,
         state: State::Ready,
     })
 }
@@ -175,5 +215,31 @@ impl Threads {
                 let _ = thread.join();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Time stands still but for the waits: a thread that is stuck is given up, one that is slow is
+    /// waited for.
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_no_sign_of_life_is_given_up() {
+        let pulse = Pulse::default();
+        let (_never, answer) = oneshot::channel();
+        let given_up = pulse.watch(answer).await.unwrap_err();
+        assert!(matches!(given_up, Error::Indefinite { .. }), "{given_up}");
+
+        let (slow, answer) = oneshot::channel();
+        let slowly = async {
+            for _ in 0..20 {
+                tokio::time::sleep(SILENT_MAX * 3 / 4).await;
+                pulse.beat();
+            }
+            slow.send(Ok(())).unwrap();
+        };
+        let (answer, ()) = tokio::join!(pulse.watch(answer), slowly);
+        answer.unwrap();
     }
 }
