@@ -26,7 +26,6 @@ REGISTRY = os.environ["BATCHLESS_TEST_REGISTRY"]
 SHARDS = 16
 ACCOUNTS = 50_000
 HERE = Path(__file__).resolve().parent
-PEERS = HERE.parents[2] / "shared" / "peers"
 # A run that has not ended by then has hung.
 PATIENCE_S = 900
 
@@ -371,7 +370,9 @@ def main():
     arguments.add_argument("records", nargs="?", type=int, default=1_000_000)
     arguments.add_argument("--binaries", required=True)
     arguments.add_argument("--lines", default="", help="more lines of the configuration")
-    arguments.add_argument("--only", action="append", help="files, one, hot, large, sql, hot-row, kcat")
+    arguments.add_argument("--peers", type=Path, help="where the programs of others are")
+    arguments.add_argument(
+        "--only", action="append", help="files, one, hot, large, sql, hot-row, kcat, bento, spring")
     options = arguments.parse_args()
     records, binaries, table = options.records, options.binaries, Table()
 
@@ -394,6 +395,13 @@ def main():
             plain_sql(table, records)
         if is_wanted("hot-row"):
             each = transaction_each(table)
+        if options.peers:
+            import peers  # Needs what is here.
+
+            if is_wanted("bento"):
+                peers.bento(table, records, options.peers)
+            if is_wanted("spring"):
+                peers.spring_batch(table, records, options.peers)
     finally:
         print(table)
     if uniform and hot:
