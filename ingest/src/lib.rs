@@ -21,6 +21,7 @@ pub mod verify;
 
 pub mod publish;
 mod lag;
+mod seal;
 mod splitter;
 pub mod split;
 mod pick;

@@ -16,6 +16,7 @@ use topic::{Header, Message, MessageSet, cloud_events};
 use crate::content::{BLOCK_DIGEST_BYTES, Block};
 use crate::feed::CHUNK_RECORDS;
 use crate::format::{Draft, Refusal, Reject, ResumeError, Settings};
+use crate::seal::{self, NotOurs};
 use crate::verify::control_direction;
 use crate::walk::{Found, Walk};
 
@@ -84,6 +85,9 @@ pub enum Broken {
     /// The checkpoint's reader state is none of this reader's.
     #[error(transparent)]
     State(#[from] ResumeError),
+    /// Nor was it sealed by this ledger for this file.
+    #[error(transparent)]
+    Sealed(#[from] NotOurs),
     /// An event can't be encoded: a fault of this program.
     #[error(transparent)]
     Codec(#[from] schemas::codec::Error),
@@ -143,7 +147,8 @@ impl Split {
         let walk = if checkpoint.reader.is_empty() {
             Walk::new(&plan.feed, &plan.settings)?
         } else {
-            Walk::resume(&plan.feed, &plan.settings, &checkpoint.reader)?
+            let state = seal::open(&plan.key, &plan.file_id, &checkpoint.reader)?;
+            Walk::resume(&plan.feed, &plan.settings, &state)?
         };
         let shards = plan.verdict.shard_events.len();
         let mut checkpoint = checkpoint;
@@ -358,7 +363,8 @@ impl Split {
         sets.extend(self.rejected.take(Topic::Rejects, self.plan.partition, &of_rejects));
         self.checkpoint.byte_offset = self.walk.next_byte();
         self.checkpoint.next_index = self.walk.next_index();
-        self.checkpoint.reader = self.walk.state()?;
+        self.checkpoint.reader =
+            seal::seal(&self.plan.key, &self.plan.file_id, &self.walk.state()?)?;
         Ok(Chunk { sets, checkpoint: self.checkpoint.clone(), is_last })
     }
 }

@@ -11,6 +11,8 @@ mod shards;
 mod commands;
 #[path = "owners/leaving.rs"]
 mod leaving;
+#[path = "owners/headers.rs"]
+mod headers;
 #[path = "owners/controls.rs"]
 mod controls;
 

@@ -210,6 +210,12 @@ impl AccountKey {
         write_hex(&value, &mut [0; 16]).to_owned()
     }
 
+    /// A key for one other purpose, which tells nothing of this one.
+    pub fn for_purpose(&self, purpose: &[u8]) -> [u8; 32] {
+        // No canonical text begins so: a scheme has no blank.
+        self.first_bytes(&[b"batchless key for ", purpose].concat())
+    }
+
     fn first_bytes<const N: usize>(&self, text: &[u8]) -> [u8; N] {
         let mut mac = self.0.clone();
         mac.update(text);
