@@ -358,11 +358,11 @@ fn layout(values: &Values) -> anyhow::Result<Option<Arc<Layout>>> {
 
 /// The page of a feed's text: where nobody says, the one of its layout.
 fn encoding(values: &Values, layout: Option<&Layout>) -> anyhow::Result<String> {
-    let said = values.get(key(FEED_KEYS, "encoding")?).context("encoding")?;
-    Ok(match layout {
-        Some(layout) if said.origin == Origin::Default => layout.encoding().as_str().to_owned(),
-        _ => said.text,
-    })
+    let said = optional(values, FEED_KEYS, "encoding")?;
+    // Not a default of the key: what is kept of a configuration would say it of every layout.
+    let of_layout =
+        || layout.map_or(ingest::format::Encoding::Ascii, Layout::encoding).as_str().to_owned();
+    Ok(said.unwrap_or_else(of_layout))
 }
 
 /// What becomes of objects.

@@ -234,8 +234,8 @@ pub(crate) const FEED_KEYS: &[Key] = &[
     key(
         "encoding",
         Kind::Words(Encoding::WORDS),
-        Some("ascii"),
-        "the page that text is written in; of a layout the one that it says itself",
+        None,
+        "the page that text is written in; where nobody says, its layout's own, else ascii",
     ),
     key(
         "framing",

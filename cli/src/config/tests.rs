@@ -129,6 +129,17 @@ fn what_is_kept_reads_back_as_what_it_was() {
     assert_eq!(again.to_toml(false), first.to_toml(false));
 }
 
+/// A layout's page is not taken for a default when what is kept is read again.
+#[test]
+fn a_layout_keeps_its_page() {
+    for (format, page) in [("base2_itf", "cp500"), ("adyen_settlement", "latin1")] {
+        let said = config(&GOOD.replace("nacha", format)).unwrap();
+        let kept = config(&said.to_toml(false)).unwrap();
+        let found = [&said, &kept].map(|config| config.feeds[0].encoding.clone());
+        assert_eq!(found, [page, page], "{format}");
+    }
+}
+
 #[test]
 fn two_feeds_of_one_name_are_refused() {
     let feed = &GOOD[GOOD.find("[[feed]]").unwrap()..];
