@@ -24,13 +24,13 @@ const FETCHED_BYTES_MAX: usize = 24 << 20;
 /// How much is held of a partition at least before it is asked for: some thousand records.
 const FETCHED_BYTES_MIN: usize = 256 << 10;
 
-/// What a message of some hundred bytes takes while it is held, about: what the client adds to each is
-/// more than the message, and is not in the bytes that it counts.
-const HELD_BYTES: usize = 1_500;
+/// The bytes of a message, without what is not counted: its headers, and what the client adds to each,
+/// which is together more than as much again.
+const MESSAGE_BYTES: usize = 512;
 
-/// By how much events of a file shrink when they are compressed, about. What is fetched at a time is
-/// counted in compressed bytes and held in others.
-const COMPRESSED_TO: usize = 16;
+/// How many times what is held at most is fetched at a time: it is counted as the broker keeps it,
+/// compressed to a tenth or less.
+const FETCHES: usize = 32;
 
 /// How long a broker may wait with the answer to a fetch of a subscription where there is nothing.
 /// What is published ends the wait at once; another partition that begins to be read waits for so
@@ -178,9 +178,9 @@ fn reader_of(settings: &Settings, partition_bytes: usize, wait: Duration) -> Cli
     // The client wants a group's name to read at all; nobody ever joins this one.
     let mut config = consumer(settings, &format!("{}readers", settings.prefix));
     config
-        .set("fetch.message.max.bytes", (partition_bytes / COMPRESSED_TO).to_string())
+        .set("fetch.message.max.bytes", (partition_bytes / FETCHES).to_string())
         .set("queued.max.messages.kbytes", (partition_bytes >> 10).to_string())
-        .set("queued.min.messages", (partition_bytes / HELD_BYTES).to_string())
+        .set("queued.min.messages", (partition_bytes / MESSAGE_BYTES).to_string())
         .set("fetch.max.bytes", (MESSAGE_BYTES_MAX + partition_bytes).to_string())
         .set("fetch.wait.max.ms", ms(wait));
     config
