@@ -189,13 +189,14 @@ impl FormatReader for Ipm {
                 }
             }
         }
-        let filler = input.get(used..).unwrap_or_default();
-        if !framing::is_filler(filler) {
+        let rest = input.get(used..).unwrap_or_default();
+        let filler = framing::filler(rest);
+        self.place.offset = advanced(self.place.offset, filler);
+        if filler < rest.len() {
             let expected = "filler behind the end of the messages";
             let reason = Reason::new("after_the_end").expected_found(expected, "other bytes");
             return Err(self.here(Refusal::new(reason)));
         }
-        self.place.offset = advanced(self.place.offset, filler.len());
         Ok((input.len(), if end_of_content { Step::End } else { Step::More }))
     }
 

@@ -1,37 +1,19 @@
-//! Whatever the bytes and whatever the layout: no panic, and the same however it comes in.
+//! Whatever the bytes, the format and the layout: no panic, and the same however it comes in.
 //!
 //! `PROPTEST_CASES=1000000 cargo test -p ingest --test formats fuzz` runs it for long.
 
-#![expect(clippy::unwrap_used, reason = "a helper of tests")]
-
-use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use ingest::format::{Layout, Settings, built_in, names};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::whole::{read, read_in_pieces, settings};
+use crate::samples::{all, content, feed};
+use crate::whole::{read, read_in_pieces};
 
-/// The sample files of every built-in layout, beside the settings that they are read by.
-static SAMPLES: LazyLock<Vec<(Settings, Vec<u8>)>> = LazyLock::new(|| {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("sample-files");
-    let mut samples = Vec::new();
-    for name in names() {
-        let Some(layout) = built_in(name) else { continue };
-        let entries = std::fs::read_dir(folder.join(name));
-        for entry in entries.into_iter().flatten() {
-            let path = entry.unwrap().path();
-            if !["expected", "md"].iter().any(|end| path.extension().is_some_and(|is| is == *end)) {
-                samples.push((settings(name, layout.encoding()), std::fs::read(path).unwrap()));
-            }
-        }
-    }
-    samples.sort_by(|(one, content), (other, more)| {
-        (&one.format, content).cmp(&(&other.format, more))
-    });
-    samples
-});
+/// The sample files of every format, good and bad, beside the settings that they are read by.
+static SAMPLES: LazyLock<Vec<(Settings, Vec<u8>)>> =
+    LazyLock::new(|| all().iter().map(|path| (feed(path), content(path))).collect());
 
 /// The texts of the built-in layouts.
 static TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| {
@@ -83,7 +65,7 @@ fn changed(content: &[u8], changes: &[Change]) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn any_bytes_read_the_same_by_any_layout_in_any_pieces(
+    fn any_bytes_read_the_same_in_any_pieces(
         which in any::<Index>(),
         changes in changes(),
         pieces in prop::collection::vec(1_usize..2_000, 1..5),

@@ -19,7 +19,7 @@ fn folder() -> PathBuf {
 
 /// Every sample of this test, in order: a folder a format, and `rejects`. The demo's own are told of
 /// beside them.
-fn all() -> Vec<PathBuf> {
+pub(crate) fn all() -> Vec<PathBuf> {
     let folders = names().iter().chain(&["rejects"]).map(|name| folder().join(name));
     folders.filter(|folder| folder.is_dir()).flat_map(|folder| samples(&folder)).collect()
 }
@@ -44,7 +44,7 @@ fn samples(folder: &Path) -> Vec<PathBuf> {
 
 /// The settings of the feed that a sample is dropped into: by its folder its format, by its name
 /// its page, where that is not its format's.
-fn feed(path: &Path) -> Settings {
+pub(crate) fn feed(path: &Path) -> Settings {
     let format = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
     assert!(names().contains(&format), "{path:?} lies in the folder of no format");
     let name = path.file_name().unwrap().to_str().unwrap();
@@ -54,7 +54,7 @@ fn feed(path: &Path) -> Settings {
     settings(format, page.unwrap_or(usual))
 }
 
-fn content(path: &Path) -> Vec<u8> {
+pub(crate) fn content(path: &Path) -> Vec<u8> {
     let bytes = std::fs::read(path).unwrap();
     let limits = Limits { bytes_max: 1 << 24, ratio_max: 200 };
     Container::detect(&bytes).decode_all(&bytes, limits).unwrap()

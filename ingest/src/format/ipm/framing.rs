@@ -103,9 +103,10 @@ fn tail(framing: Framing, input: &[u8], left: &[u8]) -> Result<Next, Refusal> {
     Ok(Next::End { used: input.len(), terminated: framing == Framing::Rdw && left.is_empty() })
 }
 
-/// True where all of it may stand behind the terminator.
-pub(super) fn is_filler(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| *byte == FILLER || *byte == 0)
+/// How many of these bytes may stand behind the terminator: those before the first that may not.
+pub(super) fn filler(bytes: &[u8]) -> usize {
+    let odd = bytes.iter().position(|byte| *byte != FILLER && *byte != 0);
+    odd.unwrap_or(bytes.len())
 }
 
 fn lost(expected: &str) -> Refusal {
