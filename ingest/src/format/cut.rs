@@ -79,6 +79,13 @@ pub(crate) struct Unit<'a> {
     pub(crate) after: Memory,
 }
 
+impl Unit<'_> {
+    /// True of a line or row that has its end, and isn't the last one without.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.length > self.bytes.len()
+    }
+}
+
 /// What is at the beginning of the rest of the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next<'a> {
@@ -108,6 +115,12 @@ impl CutError {
     fn new(code: &str, at: usize, expected: impl Into<String>, found: impl Into<String>) -> Self {
         let reason = Reason::new(code).expected_found(expected, found);
         Self { refusal: Refusal::new(reason), at, lines: 0 }
+    }
+
+    /// The content ends within a line or row, where each has its end.
+    pub(crate) fn unended(unit: &Unit<'_>) -> Self {
+        let error = Self::truncated(unit.skipped, "the end of the line", unit.bytes.len());
+        Self { lines: unit.lines_skipped, ..error }
     }
 
     /// The content ends within something that takes `expected`, after `left` bytes of it.

@@ -120,3 +120,17 @@ fn a_built_in_layout_is_no_more_than_its_text() {
     }
     assert!(read_both > 0, "no sample of a built-in layout");
 }
+
+/// Without a trailer the last line has to have its end, unless the layout says otherwise.
+#[test]
+fn the_end_of_the_last_line_is_asked_for_as_the_layout_says() {
+    let text = built_in("adyen_settlement").unwrap().text().to_owned();
+    let sample = folder().parent().unwrap().join("adyen_settlement/batch-238.csv");
+    let content = std::fs::read(sample).unwrap();
+    for (said, is_read) in [("", false), ("ended = true\n", false), ("ended = false\n", true)] {
+        let text = text.replacen("header = true\n", &format!("header = true\n{said}"), 1);
+        let settings = of(&Arc::new(Layout::parse(&text).unwrap()));
+        assert!(read(&settings, &content).is_ok(), "{said}");
+        assert_eq!(read(&settings, content.trim_ascii_end()).is_ok(), is_read, "{said}");
+    }
+}

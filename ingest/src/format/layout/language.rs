@@ -93,6 +93,7 @@ fn read(top: Table<'_>, text: &str) -> Option<Layout> {
         is_by_side: is_by_side.unwrap_or_default(),
         cut: file.cut,
         length: file.length,
+        is_ended: file.is_ended(records.iter().any(|record| record.role == Role::FileTrailer)),
         encoding: file.encoding,
         identifier,
         records,

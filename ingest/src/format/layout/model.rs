@@ -37,6 +37,9 @@ pub struct Layout {
     pub(crate) cut: Cut,
     /// Characters of a unit; a shorter line is padded with blanks. Zero where units vary.
     pub(crate) length: usize,
+    /// True where the last line or row has its end as the others have, so that the file is cut off
+    /// where it has none.
+    pub(crate) is_ended: bool,
     /// The page of a feed that names none.
     pub(crate) encoding: Encoding,
     /// The file's own identifier, of fields of the file header; none where it has none.

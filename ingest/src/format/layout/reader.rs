@@ -16,7 +16,7 @@ use crate::format::fault::{Fault, refusal};
 use crate::format::{Draft, Encoding, Refusal, Settings, Step, Summary};
 
 /// Raised whenever the same bytes, layout and settings would give other events.
-pub(crate) const REVISION: i32 = 1;
+pub(crate) const REVISION: i32 = 2;
 
 /// A reader by a layout.
 #[derive(Clone, Debug)]
@@ -129,7 +129,7 @@ impl LayoutReader {
         let mut used = 0_usize;
         loop {
             let rest = input.get(used..).unwrap_or_default();
-            let next = self.cutter.next(self.place.memory, rest, end_of_content);
+            let next = self.next(self.place.memory, rest, end_of_content);
             let unit = match next.map_err(|error| self.cut_off(&error, 0, 0))? {
                 Next::More => return Ok((used, Step::More)),
                 Next::End { end_of_text } => {
@@ -197,6 +197,26 @@ impl LayoutReader {
             kept: &self.place.kept,
             keeping: &self.keeping,
             columns: self.place.columns.as_deref().unwrap_or_default(),
+        }
+    }
+
+    /// The next unit; one without its end is refused, where the layout says that all have one.
+    fn next<'a>(
+        &self,
+        memory: Memory,
+        rest: &'a [u8],
+        end_of_content: bool,
+    ) -> Result<Next<'a>, CutError> {
+        let next = self.cutter.next(memory, rest, end_of_content)?;
+        match &next {
+            Next::Unit(unit)
+                if self.layout.is_ended
+                    && self.cutter.has_lines(unit.after)
+                    && !unit.is_ended() =>
+            {
+                Err(CutError::unended(unit))
+            }
+            _ => Ok(next),
         }
     }
 
@@ -310,7 +330,7 @@ impl LayoutReader {
         let mut joining = Joining::new(event);
         while !joining.is_full() {
             let rest = input.get(gathered.length..).unwrap_or_default();
-            let next = self.cutter.next(gathered.memory, rest, end_of_content);
+            let next = self.next(gathered.memory, rest, end_of_content);
             let next =
                 next.map_err(|error| self.cut_off(&error, gathered.length, gathered.lines))?;
             let unit = match next {

@@ -22,6 +22,7 @@ const KEYS: &[&str] = &[
     "decimal",
     "thousands",
     "header",
+    "ended",
 ];
 
 /// The keys that rows alone have.
@@ -36,6 +37,8 @@ pub(super) struct File<'a> {
     pub(super) cut: Cut,
     /// Characters of a unit; zero where they vary.
     pub(super) length: usize,
+    /// Whether the last line or row has its end too, where the layout says so.
+    pub(super) ended: Option<bool>,
     /// The page of a feed that names none.
     pub(super) encoding: Encoding,
     /// The point of decimal numbers.
@@ -92,6 +95,9 @@ impl<'a> File<'a> {
         if !matches!(kind, Kind::Rdw | Kind::RdwLittle) {
             refuse(table, &["prefix_includes_itself"], "of rdw and rdw_little only");
         }
+        if !matches!(kind, Kind::Lines | Kind::LinesOrFixed | Kind::Rows) {
+            refuse(table, &["ended"], "of lines and rows only");
+        }
         let includes_itself =
             table.get("prefix_includes_itself").and_then(Value::flag).unwrap_or_default();
         let point = table.get("decimal").and_then(character).unwrap_or(b'.');
@@ -110,7 +116,8 @@ impl<'a> File<'a> {
             Kind::BdwRdw => Cut::BdwRdw,
             Kind::Rows => Cut::Rows(rows(table)),
         };
-        Some(Self { table, cut, length, encoding: encoding?, point, group })
+        let ended = table.get("ended").and_then(Value::flag);
+        Some(Self { table, cut, length, ended, encoding: encoding?, point, group })
     }
 
     /// Takes the names of the columns from this record; a mistake where they stand elsewhere too.
@@ -121,6 +128,13 @@ impl<'a> File<'a> {
             record.mistake_with("column names in one place", "two beside header = true", remedy);
         }
         rows.header = Header::Record;
+    }
+
+    /// Whether the last line or row has its end as the others have. Where nobody says: it has, if
+    /// there is no file trailer, without which nothing else tells that a file was cut off there.
+    pub(super) fn is_ended(&self, has_trailer: bool) -> bool {
+        let has_ends = matches!(self.cut, Cut::Lines | Cut::LinesOrFixed | Cut::Rows(_));
+        self.ended.unwrap_or(has_ends && !has_trailer)
     }
 
     /// How rows are written, where content is cut into rows.
