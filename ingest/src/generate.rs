@@ -4,11 +4,15 @@
 //! running totals, so that memory does not grow with it.
 
 mod card;
+mod rows;
 
+mod adyen;
 mod base2;
 mod cnab;
 mod ipm;
 mod nacha;
+mod paypal;
+mod statement;
 
 use std::io::{self, Write};
 
@@ -23,7 +27,7 @@ pub struct Plan {
     pub format: String,
     /// The page of its text.
     pub encoding: Encoding,
-    /// How IPM messages are laid into the file; *auto* writes blocks. NACHA files ignore it.
+    /// How IPM messages are laid into the file; *auto* writes blocks. Files of lines ignore it.
     pub framing: Framing,
     /// How many records, from 1; the most that a format can count is checked.
     pub records: u64,
@@ -33,7 +37,8 @@ pub struct Plan {
     pub seed: u64,
     /// How many of a million records can't be read. What they add to the totals can.
     pub bad_per_million: u32,
-    /// Goes into the file's own identifier: two numbers of a date, two identifiers.
+    /// Goes into the file's own identifier, where it has one, and into the references of its
+    /// records: two numbers of a date, two files.
     pub file_number: u32,
     /// The date of the file.
     pub date: Date,
@@ -48,8 +53,8 @@ pub struct Generated {
     pub records: u64,
     /// Records that can't be read.
     pub bad: u64,
-    /// The file's own identifier, as its reader gives it.
-    pub identifier: String,
+    /// The file's own identifier, as its reader gives it; none where the format has none.
+    pub identifier: Option<String>,
 }
 
 /// A file that can't be written.
@@ -88,6 +93,9 @@ pub fn generate(plan: &Plan, out: &mut impl Write) -> Result<Generated, Generate
         "cnab240" => cnab::generate_240(plan, out),
         "cnab400" => cnab::generate_400(plan, out),
         "base2" | "base2_itf" => base2::generate(plan, out),
+        "adyen_settlement" => adyen::generate(plan, out),
+        "paypal_stl" => paypal::generate(plan, out),
+        "statement_csv" => statement::generate(plan, out),
         _ => Err(GenerateError::Format(UnknownWord {
             expected: crate::format::names().join(", "),
             found: plan.format.clone(),

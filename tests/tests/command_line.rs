@@ -1,6 +1,7 @@
 //! The command line as scripts rely on it: exit codes, what goes to which stream, and the keys of
 //! JSON output, which are a contract.
 
+mod generate;
 mod orders;
 
 use std::fs;
@@ -148,23 +149,6 @@ fn parse_keeps_events_and_verdict_apart() {
     assert!(torn.stderr.contains("refused: "), "{}", torn.stderr);
 }
 
-/// The same plan writes the same bytes, and they read as what was planned.
-#[test]
-fn generate_writes_what_parse_reads() {
-    let folder = tempfile::tempdir().unwrap();
-    for (format, more) in [("nacha", &[][..]), ("ipm", &["--encoding", "cp500"])] {
-        let plan = [&["generate", "--format", format, "--records", "50"], more].concat();
-        let to_file = |name: &str| {
-            let run = batchless::run(folder.path(), &[&plan[..], &[name]].concat());
-            assert_eq!(run.code, Some(0), "{run:?}");
-            fs::read(folder.path().join(name)).unwrap()
-        };
-        assert!(to_file("a") == to_file("b"), "{format}");
-        let run = batchless::run(folder.path(), &["parse", "a"]);
-        assert_eq!((run.code, run.objects().len()), (Some(0), 50), "{format}: {}", run.stderr);
-    }
-}
-
 /// What was typed wrong ends with 2, what can't be done with 1, each with one sentence.
 #[test]
 fn exit_codes_tell_usage_from_failure() {
@@ -176,7 +160,12 @@ fn exit_codes_tell_usage_from_failure() {
         (&["parse", "demo/ach/torn.ach", "--format", "swift"], 2, "expected one of nacha, ipm"),
         (&["parse", "nowhere.ach"], 1, "nowhere.ach can't be read"),
         (&["parse", "demo"], 1, "demo is a folder"),
-        (&["generate", "--format", "swift"], 2, "expected one of nacha, ipm"),
+        (
+            &["generate", "--format", "swift"],
+            2,
+            "expected one of nacha, ipm, cnab240, cnab400, base2, base2_itf, adyen_settlement, \
+             paypal_stl, statement_csv, found \"swift\"",
+        ),
         (&["generate", "--format", "nacha", "--records", "0"], 2, "records: expected 1 to"),
         (&["generate", "--format", "nacha", "--date", "2026-02-30"], 2, "a day of the calendar"),
         (&["generate", "--format", "nacha", "nowhere/a.ach"], 1, "nowhere/a.ach can't be written"),

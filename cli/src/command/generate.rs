@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use ingest::format::{Encoding, Framing};
+use ingest::format::{Encoding, Framing, names};
 use ingest::generate::{GenerateError, Generated, Plan, generate};
 use schemas::Date;
 
@@ -15,8 +15,7 @@ use super::{Ending, Failure};
 /// What `generate` is told.
 #[derive(Args, Debug)]
 pub(crate) struct GenerateFlags {
-    /// The format: ipm or nacha.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help = format!("The format: {}.", names().join(", ")))]
     format: String,
     /// Where to write it [default: standard output]
     #[arg(value_name = "FILE")]
@@ -39,7 +38,8 @@ pub(crate) struct GenerateFlags {
     /// How many of a million records can't be read.
     #[arg(long, value_name = "N", default_value_t = 0)]
     bad_per_million: u32,
-    /// Goes into the file's own identifier: files of one date need numbers of their own.
+    /// Goes into the file's own identifier, where it has one, and into references: files of one
+    /// date need numbers of their own.
     #[arg(long, value_name = "N", default_value_t = 0)]
     file_number: u32,
     /// The date of the file, as YYYY-MM-DD.
@@ -74,10 +74,12 @@ pub(crate) fn run(flags: &GenerateFlags) -> Result<Ending, Failure> {
         None => write(&plan, io::stdout().lock(), "standard output")?,
     };
     let Generated { bytes, records, bad, identifier } = generated;
+    let records = crate::output::counted(records, "record");
+    let identifier =
+        identifier.map_or("no identifier".to_owned(), |own| format!("identifier {own}"));
     let said = writeln!(
         io::stderr(),
-        "generated: {}, {bad} of them bad, {bytes} bytes, identifier {identifier}",
-        crate::output::counted(records, "record")
+        "generated: {records}, {bad} of them bad, {bytes} bytes, {identifier}"
     );
     said.context("standard error can't be written")?;
     Ok(Ending::Well)

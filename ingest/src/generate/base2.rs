@@ -120,7 +120,12 @@ pub(super) fn generate(plan: &Plan, out: &mut impl Write) -> Result<Generated, G
     let batches = file.batches;
     file.trailer("92", &totals, batches)?;
     file.sink.flush()?;
-    Ok(Generated { bytes: file.sink.bytes, records: plan.records, bad: file.bad, identifier })
+    Ok(Generated {
+        bytes: file.sink.bytes,
+        records: plan.records,
+        bad: file.bad,
+        identifier: Some(identifier),
+    })
 }
 
 impl<W: Write> File<'_, W> {

@@ -159,7 +159,7 @@ impl<'a, W: Write> File<'a, W> {
     fn end(mut self, identifier: String) -> Result<Generated, GenerateError> {
         self.sink.flush()?;
         let (records, bytes) = (self.plan.records, self.sink.bytes);
-        Ok(Generated { bytes, records, bad: self.bad, identifier })
+        Ok(Generated { bytes, records, bad: self.bad, identifier: Some(identifier) })
     }
 
     /// Number and time tell the files of a date apart.

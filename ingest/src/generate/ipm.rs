@@ -106,7 +106,12 @@ pub(super) fn generate(plan: &Plan, out: &mut impl Write) -> Result<Generated, G
     let count = format!("{:08}", file.messages + 1);
     file.structure("695", &[("0105", &identifier), ("0301", &sum), ("0306", &count)])?;
     file.end()?;
-    Ok(Generated { bytes: file.sink.bytes, records: plan.records, bad: file.bad, identifier })
+    Ok(Generated {
+        bytes: file.sink.bytes,
+        records: plan.records,
+        bad: file.bad,
+        identifier: Some(identifier),
+    })
 }
 
 impl<W: Write> File<'_, W> {

@@ -102,7 +102,12 @@ pub(super) fn generate(plan: &Plan, out: &mut impl Write) -> Result<Generated, G
     }
     file.control()?;
     file.sink.flush()?;
-    Ok(Generated { bytes: file.sink.bytes, records: plan.records, bad: file.bad, identifier })
+    Ok(Generated {
+        bytes: file.sink.bytes,
+        records: plan.records,
+        bad: file.bad,
+        identifier: Some(identifier),
+    })
 }
 
 impl<W: Write> File<'_, W> {

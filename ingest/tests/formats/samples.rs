@@ -111,7 +111,7 @@ fn broken(plan: &Plan, change: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
 
 /// Every sample that `generate` makes; the rest of the folder is written by hand or by others.
 fn made() -> Vec<(&'static str, Vec<u8>)> {
-    [made_in_code(), made_of_cnab(), made_of_base2()].concat()
+    [made_in_code(), made_of_cnab(), made_of_base2(), made_of_rows()].concat()
 }
 
 fn small(format: &str) -> Plan {
@@ -169,6 +169,21 @@ fn made_of_base2() -> Vec<(&'static str, Vec<u8>)> {
             broken(&sent, |bytes| bytes[29..33].copy_from_slice(b"TEST")),
         ),
         ("rejects/base2/some-bad.ctf", file(bad(&sent, 100_000))),
+    ]
+}
+
+fn made_of_rows() -> Vec<(&'static str, Vec<u8>)> {
+    let adyen = Plan { records: 24, ..small("adyen_settlement") };
+    let (paypal, statement) = (small("paypal_stl"), small("statement_csv"));
+    let torn = |plan: &Plan| broken(plan, |bytes| bytes.truncate(bytes.len() - 2));
+    vec![
+        ("adyen_settlement/two-batches.csv", file(adyen.clone())),
+        ("paypal_stl/payments.csv", file(paypal.clone())),
+        ("statement_csv/movements.csv", file(statement.clone())),
+        ("rejects/adyen_settlement/cut-in-the-last-row.csv", torn(&adyen)),
+        ("rejects/adyen_settlement/some-bad.csv", file(bad(&adyen, 100_000))),
+        ("rejects/paypal_stl/some-bad.csv", file(bad(&paypal, 100_000))),
+        ("rejects/statement_csv/some-bad.csv", file(bad(&statement, 100_000))),
     ]
 }
 
