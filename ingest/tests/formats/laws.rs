@@ -20,8 +20,8 @@ struct Sample {
     whole: Whole,
 }
 
-/// Every format, page and framing, with some bad records, each larger than what detection waits
-/// for.
+/// Every format that has a trailer, pages and framings, with some bad records; some larger than
+/// what detection waits for.
 static SAMPLES: LazyLock<Vec<Sample>> = LazyLock::new(|| {
     [
         ("nacha", Encoding::Ascii, Framing::Auto),
@@ -32,9 +32,13 @@ static SAMPLES: LazyLock<Vec<Sample>> = LazyLock::new(|| {
         ("cnab240", Encoding::Latin1, Framing::Auto),
         ("cnab240", Encoding::Cp1047, Framing::Auto),
         ("cnab400", Encoding::Latin1, Framing::Auto),
+        ("base2", Encoding::Latin1, Framing::Auto),
+        ("base2_itf", Encoding::Cp500, Framing::Auto),
+        ("paypal_stl", Encoding::Latin1, Framing::Auto),
+        ("statement_csv", Encoding::Cp037, Framing::Auto),
     ]
     .map(|(format, encoding, framing)| {
-        let records = if format == "ipm" { 400 } else { 1_100 };
+        let records = if ["nacha", "cnab240", "cnab400"].contains(&format) { 1_100 } else { 400 };
         let plan = Plan { encoding, framing, bad_per_million: 20_000, ..plan(format, records) };
         let bytes = bytes(&plan).0;
         let significant = significant(&plan, &bytes);
@@ -60,6 +64,9 @@ fn significant(plan: &Plan, bytes: &[u8]) -> usize {
             bytes.len() - line_end - 240 + 29
         }
         ("cnab400", _) => bytes.len() - 2,
+        // Behind the source amount in the trailer.
+        ("base2", _) => bytes.len() - 169 + 116,
+        ("base2_itf" | "paypal_stl" | "statement_csv", _) => bytes.len(),
         (_, Framing::Rdw) => bytes.len(),
         (_, Framing::Vbs) => bytes.len() - 4,
         _ => {
@@ -71,7 +78,7 @@ fn significant(plan: &Plan, bytes: &[u8]) -> usize {
 }
 
 proptest! {
-    // 500 cuts for each of eight files.
+    // 500 cuts for each of twelve files.
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
