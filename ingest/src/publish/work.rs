@@ -38,7 +38,9 @@ pub(super) fn conclude(file: &mut File) {
     match reconcile(file) {
         Ok(()) => {
             let records = file.verdict.records;
-            tracing::info!(%file_id, object, records, "file reconciled");
+            let by_shards: i64 = file.segments.iter().map(|segment| segment.rejected).sum();
+            let rejected = file.verdict.rejects.saturating_add(by_shards);
+            tracing::info!(%file_id, object, records, rejected, "file reconciled");
             file.state = FileState::RECONCILED;
             file.reason = None;
         }
