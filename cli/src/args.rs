@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::accounts::AccountsFlags;
@@ -231,7 +232,10 @@ impl FeedFlags {
         }
         let mut values = Values::default();
         let name = match &self.layout {
-            Some(file) => Some(crate::layout::read(Path::new(file))?.name().to_owned()),
+            Some(file) => {
+                let layout = crate::layout::read(Path::new(file)).context("--layout")?;
+                Some(layout.name().to_owned())
+            }
             None => self.format.clone(),
         };
         for (name, flag, text) in [

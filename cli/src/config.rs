@@ -162,7 +162,10 @@ impl Config {
         };
         let mut feeds: Vec<FeedConfig> = Vec::with_capacity(said.feeds.len());
         for (index, values) in said.feeds.iter().enumerate() {
-            let feed = feed(values).with_context(|| format!("feed {}", index + 1))?;
+            let feed = feed(values).with_context(|| match optional(values, FEED_KEYS, "name") {
+                Ok(Some(name)) => format!("feed {name}"),
+                _ => format!("feed {}", index + 1),
+            })?;
             if feeds.iter().any(|other| other.name == feed.name) {
                 bail!("two feeds are called {}; give each a name of its own", feed.name);
             }

@@ -1,6 +1,5 @@
 //! Layouts that stand in files.
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,27 +10,29 @@ use ingest::format::{Layout, Mistake};
 ///
 /// # Errors
 ///
-/// Where the file can't be read; where it is no layout, with everything that is wrong with it.
+/// Where the file can't be read; where it is no layout, with the place of its first mistake.
 pub(crate) fn read(file: &Path) -> anyhow::Result<Arc<Layout>> {
     let name = file.display();
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("the layout {name} can't be read"))?;
-    match Layout::parse(&text) {
-        Ok(layout) => Ok(Arc::new(layout)),
-        Err(mistakes) => bail!("{}", told(&name.to_string(), &mistakes)),
-    }
+    let bytes = std::fs::read(file).with_context(|| format!("{name} can't be read"))?;
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+            bail!("{name}, line {line}: expected text in UTF-8, found a byte that is none");
+        }
+    };
+    Layout::parse(&text).map(Arc::new).map_err(|mistakes| match &mistakes[..] {
+        [] => anyhow::anyhow!("{name} is no layout"),
+        [mistake] => anyhow::anyhow!("{name}, {mistake}"),
+        [first, rest @ ..] => {
+            let more = rest.len();
+            anyhow::anyhow!("{name}, {first} ({more} more: batchless layout check {name})")
+        }
+    })
 }
 
 /// How much is wrong with a layout.
 pub(crate) fn counted(name: &str, mistakes: &[Mistake]) -> String {
     format!("the layout {name} has {}", crate::output::counted(mistakes.len(), "mistake"))
-}
-
-/// Everything that is wrong with a layout, a line each.
-fn told(name: &str, mistakes: &[Mistake]) -> String {
-    let mut text = counted(name, mistakes);
-    for mistake in mistakes {
-        let _ = write!(text, "\n  {mistake}");
-    }
-    text
 }

@@ -2,6 +2,7 @@
 //! JSON output, which are a contract.
 
 mod generate;
+mod layouts;
 mod orders;
 
 use std::fs;

@@ -58,11 +58,20 @@ fn a_slip_is_answered_with_its_line_and_what_was_meant() {
             "b.toml, line 4: ledger.shards: expected a whole number from 1 to 1024, found a value of type float",
         ),
         ("nacha", "natcha", "b.toml, line 9: format: expected one of nacha, ipm, cnab240"),
-        ("format = \"nacha\"", "", "feed 1: format is missing; give it a value, or name a layout"),
+        (
+            "format = \"nacha\"",
+            "",
+            "feed ach-in: format is missing; give it a value, or name a layout",
+        ),
         (
             "\"nacha\"",
             "\"nacha\"\nlayout = \"no.toml\"",
-            "feed 1: b.toml, line 10: layout: it stands in place of a format; leave out the format",
+            "feed ach-in: b.toml, line 10: layout: it stands in place of a format; leave out the format",
+        ),
+        (
+            "format = \"nacha\"",
+            "layout = \"/nowhere/no.toml\"",
+            "feed ach-in: b.toml, line 9: layout: /nowhere/no.toml can't be read: No such file",
         ),
         (
             "[[feed]]",
@@ -72,17 +81,17 @@ fn a_slip_is_answered_with_its_line_and_what_was_meant() {
         (
             "\"inbox\"",
             "\"ftp://b\"",
-            "feed 1: location: expected a folder, as a path or as file:///…, or s3://BUCKET/PREFIX, found ftp://",
+            "feed ach-in: location: expected a folder, as a path or as file:///…, or s3://BUCKET/PREFIX, found ftp://",
         ),
         (
             "\"inbox\"",
             "\"inbox\"\nafter = \"archive\"",
-            "feed 1: archive_to is missing; say where `after` moves objects to",
+            "feed ach-in: archive_to is missing; say where `after` moves objects to",
         ),
         (
             "\"inbox\"",
             "\"inbox\"\narchive_to = \"done\"",
-            "feed 1: archive_to: it is of no use without after = \"archive\"",
+            "feed ach-in: archive_to: it is of no use without after = \"archive\"",
         ),
         ("name = \"ach-in\"\n", "", "feed 1: name is missing; give it a value"),
         ("data =", "data", "b.toml, line 1: "),

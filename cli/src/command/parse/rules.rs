@@ -81,7 +81,8 @@ impl Rules {
         if let Some(settings) = &self.settings {
             return Ok(Some(settings.clone()));
         }
-        let layout = flags.layout.as_deref().map(crate::layout::read).transpose()?;
+        let layout = flags.layout.as_deref().map(crate::layout::read).transpose();
+        let layout = layout.context("--layout")?;
         let detected = match layout {
             Some(_) => None,
             None => format::detect(first),

@@ -1,0 +1,87 @@
+//! A layout that can't be used: told at the start, in one sentence, before anything is made.
+
+use std::fs;
+use std::path::Path;
+
+use crate::batchless::{self, Run};
+
+/// What describes the feed's files. Its layout is in line 6.
+const CONFIG: &str = "\
+data = \"data\"
+
+[[feed]]
+name = \"harbour\"
+location = \"inbox\"
+layout = \"own.toml\"
+";
+
+const LAYOUT: &str = include_str!("../../../sample-files/layouts/harbour.toml");
+
+/// One line on standard error, which has these words; code 2, and nothing else.
+fn assert_told(run: &Run, words: &[&str]) {
+    assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""), "{run:?}");
+    assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+    let mut rest = run.stderr.as_str();
+    for word in words {
+        let Some((_, behind)) = rest.split_once(word) else { panic!("{word}: {}", run.stderr) };
+        rest = behind;
+    }
+}
+
+/// The commands that begin with the configuration.
+fn runs(folder: &Path) -> Vec<Run> {
+    let commands = [&["run", "--once"][..], &["watch"], &["config", "check"]];
+    let commands = commands.map(|command| [command, &["--config", "batchless.toml"]].concat());
+    commands.map(|command| batchless::run(folder, &command)).into()
+}
+
+#[test]
+fn a_feed_whose_layout_cannot_be_used_is_told_with_key_file_and_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("own.toml");
+    fs::create_dir(folder.path().join("inbox")).unwrap();
+    fs::write(folder.path().join("batchless.toml"), CONFIG).unwrap();
+    let told = |words: &[&str]| {
+        let begin = ["batchless: feed harbour: batchless.toml, line 6: layout: ", "own.toml"];
+        for run in runs(folder.path()) {
+            assert_told(&run, &[&begin[..], words].concat());
+        }
+        assert!(!folder.path().join("data").exists());
+    };
+
+    told(&[" can't be read: No such file"]);
+
+    fs::create_dir(&own).unwrap();
+    told(&[" can't be read: Is a directory"]);
+    fs::remove_dir(&own).unwrap();
+
+    fs::write(&own, b"layout = \"own\"\ntitle = \"Banco de Am\xe9rica\"\n").unwrap();
+    told(&[", line 2: expected text in UTF-8"]);
+
+    fs::write(&own, "layout = \"own\"\ntitle = Harbour\n").unwrap();
+    told(&[", line 2, column ", "expected TOML, found "]);
+
+    let line = 1 + LAYOUT.lines().position(|line| line.starts_with("length")).unwrap();
+    let place = format!(", line {line}, column ");
+    fs::write(&own, LAYOUT.replacen("length", "lenght", 1)).unwrap();
+    told(&[&place, "did you mean \"length\"?"]);
+
+    let twice = LAYOUT.replacen("length", "lenght", 1).replacen("\"digits\"", "\"digit\"", 1);
+    fs::write(&own, twice).unwrap();
+    told(&[&place, " more: batchless layout check ", "own.toml)"]);
+}
+
+/// The same where flags describe the feed.
+#[test]
+fn a_layout_of_a_flag_is_told_with_the_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("inbox")).unwrap();
+    fs::write(folder.path().join("inbox/one.txt"), "H").unwrap();
+    for command in [
+        &["run", "--once", "--data", "data", "--inbox", "inbox", "--layout", "none.toml"][..],
+        &["parse", "inbox/one.txt", "--layout", "none.toml"],
+    ] {
+        let run = batchless::run(folder.path(), command);
+        assert_told(&run, &["batchless: ", "--layout: none.toml can't be read: No such file"]);
+    }
+}
