@@ -15,8 +15,8 @@ pub(super) struct Gzip {
 /// Where in a member the decoder stands.
 #[derive(Debug)]
 enum Stage {
-    /// In the header; what there is of it so far.
-    Header(Vec<u8>),
+    /// In the header; what there is of it so far, and what it waits for.
+    Header(Vec<u8>, Wait),
     /// In the compressed blocks.
     Body,
     /// In the eight bytes behind them: checksum and length.
@@ -31,7 +31,7 @@ const HEADER_BYTES_MAX: usize = 200_000;
 impl Gzip {
     pub(super) fn new() -> Self {
         Self {
-            stage: Stage::Header(Vec::new()),
+            stage: Stage::Header(Vec::new(), Wait::Bytes(1)),
             inflate: Decompress::new(false),
             checksum: flate2::Crc::new(),
         }
@@ -49,11 +49,11 @@ impl Gzip {
         match &mut self.stage {
             Stage::Between => {
                 if !packed.is_empty() {
-                    self.stage = Stage::Header(Vec::new());
+                    self.stage = Stage::Header(Vec::new(), Wait::Bytes(1));
                 }
                 Ok(0)
             }
-            Stage::Header(_) => self.header(packed, offset, is_first),
+            Stage::Header(..) => self.header(packed, offset, is_first),
             Stage::Body => self.body(packed, offset, content),
             Stage::Trailer(_) => self.trailer(packed, offset),
         }
@@ -65,21 +65,24 @@ impl Gzip {
     }
 
     fn header(&mut self, packed: &[u8], offset: u64, is_first: bool) -> Result<usize, DecodeError> {
-        let Stage::Header(header) = &mut self.stage else { return Ok(0) };
+        let Stage::Header(header, wait) = &mut self.stage else { return Ok(0) };
         // A byte at a time: headers are short, and end where their flags say.
         let mut used = 0_usize;
         for byte in packed {
             header.push(*byte);
             used = used.saturating_add(1);
+            if !wait.is_over(header.len(), *byte) && header.len() < HEADER_BYTES_MAX {
+                continue;
+            }
             match header_state(header) {
-                HeaderState::More if header.len() < HEADER_BYTES_MAX => (),
+                HeaderState::More(more) if header.len() < HEADER_BYTES_MAX => *wait = more,
                 HeaderState::Whole => {
                     self.inflate.reset(false);
                     self.checksum = flate2::Crc::new();
                     self.stage = Stage::Body;
                     break;
                 }
-                HeaderState::More | HeaderState::Wrong => {
+                HeaderState::More(_) | HeaderState::Wrong => {
                     return Err(if !is_first || offset > 0 && header.len() <= 3 {
                         DecodeError::Trailing { offset }
                     } else {
@@ -135,8 +138,28 @@ impl Gzip {
     }
 }
 
+/// What a header has to have before it is worth looking at again: it may be long, and a look is at
+/// all of it.
+#[derive(Clone, Copy, Debug)]
+enum Wait {
+    /// So many bytes in all.
+    Bytes(usize),
+    /// A zero byte, which ends a name or a comment.
+    Zero,
+}
+
+impl Wait {
+    /// True where so many bytes of a header are there, of which this is the last.
+    fn is_over(self, length: usize, last: u8) -> bool {
+        match self {
+            Self::Bytes(wanted) => length >= wanted,
+            Self::Zero => last == 0,
+        }
+    }
+}
+
 enum HeaderState {
-    More,
+    More(Wait),
     Whole,
     Wrong,
 }
@@ -148,7 +171,9 @@ fn header_state(header: &[u8]) -> HeaderState {
             return HeaderState::Wrong;
         }
     }
-    let Some((fixed, mut rest)) = header.split_at_checked(10) else { return HeaderState::More };
+    // A byte at a time: what is no member at all is told by its first one.
+    let next = HeaderState::More(Wait::Bytes(header.len().saturating_add(1)));
+    let Some((fixed, mut rest)) = header.split_at_checked(10) else { return next };
     let flags = fixed.get(3).copied().unwrap_or_default();
     if flags & 0xe0 != 0 {
         return HeaderState::Wrong;
@@ -158,10 +183,11 @@ fn header_state(header: &[u8]) -> HeaderState {
             .split_at_checked(2)
             .and_then(|(length, behind)| Some((<[u8; 2]>::try_from(length).ok()?, behind)))
         else {
-            return HeaderState::More;
+            return next;
         };
-        let Some(behind) = behind.get(usize::from(u16::from_le_bytes([low, high]))..) else {
-            return HeaderState::More;
+        let length = usize::from(u16::from_le_bytes([low, high]));
+        let Some(behind) = behind.get(length..) else {
+            return HeaderState::More(Wait::Bytes(length.saturating_add(12)));
         };
         rest = behind;
     }
@@ -170,9 +196,41 @@ fn header_state(header: &[u8]) -> HeaderState {
         if flags & flag == 0 {
             continue;
         }
-        let Some(end) = rest.iter().position(|byte| *byte == 0) else { return HeaderState::More };
+        let Some(end) = rest.iter().position(|byte| *byte == 0) else {
+            return HeaderState::More(Wait::Zero);
+        };
         rest = rest.get(end.saturating_add(1)..).unwrap_or_default();
     }
     let checksum_bytes = if flags & 0x02 == 0 { 0 } else { 2 };
-    if rest.len() < checksum_bytes { HeaderState::More } else { HeaderState::Whole }
+    if rest.len() < checksum_bytes { next } else { HeaderState::Whole }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header of 180,000 bytes is looked at as often as a short one: where a part may be over.
+    #[test]
+    fn a_long_header_is_not_read_again_at_each_byte() {
+        let mut header = vec![0x1f, 0x8b, 8, 0x1e, 0, 0, 0, 0, 0, 3];
+        header.extend(60_000_u16.to_le_bytes());
+        header.extend(vec![0; 60_000]);
+        header.extend(vec![b'n'; 60_000]);
+        header.push(0);
+        header.extend(vec![b'c'; 60_000]);
+        header.extend([0, 1, 2]);
+        let (mut wait, mut looks) = (Wait::Bytes(1), 0);
+        for (at, byte) in header.iter().enumerate() {
+            if !wait.is_over(at + 1, *byte) {
+                continue;
+            }
+            looks += 1;
+            match header_state(&header[..=at]) {
+                HeaderState::More(more) => wait = more,
+                HeaderState::Whole => assert_eq!(at + 1, header.len()),
+                HeaderState::Wrong => panic!("wrong at {at}"),
+            }
+        }
+        assert!(looks < 20, "{looks} looks");
+    }
 }
