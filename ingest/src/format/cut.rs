@@ -91,13 +91,26 @@ impl Unit<'_> {
 pub(crate) enum Next<'a> {
     /// More bytes are needed to tell. Never at the end of the content.
     More,
-    /// Nothing but blank lines.
+    /// Blank lines, with no unit behind them yet: they are used, so that nothing reads them again.
+    Blank(Blank),
+    /// Nothing more.
     End {
         /// True where the byte 1A stands there, by which DOS ends a text.
         end_of_text: bool,
     },
     /// A unit.
     Unit(Unit<'a>),
+}
+
+/// Blank lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Blank {
+    /// Their bytes.
+    pub(crate) length: usize,
+    /// How many of them.
+    pub(crate) lines: i64,
+    /// What is known behind them.
+    pub(crate) after: Memory,
 }
 
 /// Content that can't be cut: nothing behind that place can be told.
@@ -154,7 +167,8 @@ impl Cutter {
         Self { cut, ends: Ends::of(encoding), bytes_max }
     }
 
-    /// The next unit that isn't blank; of blocks and lengths, the next one.
+    /// The next unit that isn't blank, or blank lines where there is none yet; of blocks and
+    /// lengths, the next one.
     ///
     /// # Errors
     ///
@@ -217,6 +231,9 @@ impl Cutter {
         let marked = |skipped: usize| skipped.saturating_add(BYTE_ORDER_MARK.len());
         match next(memory, Input { rest, ..input }) {
             Ok(Next::Unit(unit)) => Ok(Next::Unit(Unit { skipped: marked(unit.skipped), ..unit })),
+            Ok(Next::Blank(blank)) => {
+                Ok(Next::Blank(Blank { length: marked(blank.length), ..blank }))
+            }
             Err(error) => Err(CutError { at: marked(error.at), ..error }),
             other => other,
         }

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use memchr::{memchr2, memchr3};
 
 use super::fixed::not_a_multiple;
-use super::{CutError, Input, Memory, Next, Unit};
+use super::{Blank, CutError, Input, Memory, Next, Unit};
 use crate::format::Encoding;
 
 /// The byte by which DOS ends a text.
@@ -114,6 +114,14 @@ pub(super) fn next_or_fixed<'a>(
     }
 }
 
+/// What to say where no unit is found: that blank lines are, if there were any.
+pub(super) fn behind_blanks(length: usize, lines: i64, memory: Memory, next: Next<'_>) -> Next<'_> {
+    if length == 0 {
+        return next;
+    }
+    Next::Blank(Blank { length, lines, after: Memory { begun: true, ..memory } })
+}
+
 /// Steps over blank lines to the next one that isn't, each told by `line`.
 fn walk<'a>(
     ends: &Ends,
@@ -123,21 +131,22 @@ fn walk<'a>(
 ) -> Result<Next<'a>, CutError> {
     let (mut skipped, mut lines_skipped) = (0_usize, 0_i64);
     loop {
+        let without = |next| Ok(behind_blanks(skipped, lines_skipped, memory, next));
         if input.from(skipped).is_empty() {
-            return Ok(match input.end_of_content {
+            return without(match input.end_of_content {
                 true => Next::End { end_of_text: false },
                 false => Next::More,
             });
         }
         let found = line(skipped).map_err(|error| CutError { lines: lines_skipped, ..error })?;
-        let Some((bytes, length)) = found else { return Ok(Next::More) };
+        let Some((bytes, length)) = found else { return without(Next::More) };
         if ends.is_blank(bytes) {
             skipped = skipped.saturating_add(length);
             lines_skipped = lines_skipped.saturating_add(i64::from(!memory.unseparated));
             continue;
         }
         if let Some(end) = end_of_text(ends, input, skipped) {
-            return Ok(end);
+            return without(end);
         }
         let lines = i64::from(!memory.unseparated);
         let after = Memory { begun: true, ..memory };

@@ -9,7 +9,7 @@
 
 use memchr::memchr;
 
-use super::lines::{Ends, end_of_text};
+use super::lines::{Ends, behind_blanks, end_of_text};
 use super::{CutError, Input, Memory, Next, Unit};
 use crate::format::Encoding;
 
@@ -94,8 +94,9 @@ impl Separated {
         let (mut skipped, mut lines_skipped) = (0_usize, 0_i64);
         loop {
             let rest = input.from(skipped);
+            let without = |next| Ok(behind_blanks(skipped, lines_skipped, memory, next));
             if rest.is_empty() {
-                return Ok(match input.end_of_content {
+                return without(match input.end_of_content {
                     true => Next::End { end_of_text: false },
                     false => Next::More,
                 });
@@ -105,11 +106,11 @@ impl Separated {
                 lines: lines_skipped.saturating_add(error.lines),
                 ..error
             })?;
-            let End::At(end, inside) = found else { return Ok(Next::More) };
+            let End::At(end, inside) = found else { return without(Next::More) };
             let bytes = rest.get(..end).unwrap_or_default();
             let behind = rest.get(end..).unwrap_or_default();
             let Some(line_end) = line_end(ends, behind, input.end_of_content) else {
-                return Ok(Next::More);
+                return without(Next::More);
             };
             let (length, lines) = (end.saturating_add(line_end), inside.saturating_add(1));
             if ends.is_blank(bytes) {
@@ -118,7 +119,7 @@ impl Separated {
                 continue;
             }
             if let Some(end) = end_of_text(ends, input, skipped) {
-                return Ok(end);
+                return without(end);
             }
             let after = Memory { begun: true, ..memory };
             return Ok(Next::Unit(Unit { bytes, skipped, lines_skipped, length, lines, after }));

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
 
-use super::{Cut, CutError, Cutter, Fields, Memory, Next, Prefix, Separated, Word};
+use super::{Blank, Cut, CutError, Cutter, Fields, Memory, Next, Prefix, Separated, Word};
 use crate::format::Encoding;
 
 const BYTES_MAX: usize = 64;
@@ -53,6 +53,12 @@ fn cut(cut: Cut, encoding: Encoding, content: &[u8], chunk: usize) -> Vec<String
             Ok(Next::More) => {
                 assert!(!end_of_content, "more is asked for at the end of the content");
                 there = content.len().min(there + chunk);
+            }
+            Ok(Next::Blank(blank)) => {
+                assert!(blank.length > 0);
+                at += blank.length;
+                line += blank.lines;
+                memory = blank.after;
             }
             Ok(Next::End { end_of_text }) => {
                 if end_of_text {
@@ -123,6 +129,26 @@ fn lines_end_by_any_line_end_and_blank_ones_are_stepped_over() {
     let ebcdic: &[(&[u8], &[&str])] =
         &[(b"\xf1\x25\x40\x40\x15\xf2\x0d\x25\xf3\x15", &["0/1:\\xf1", "5/3:\\xf2", "8/4:\\xf3"])];
     check(Cut::Lines, Encoding::Cp037, ebcdic);
+}
+
+/// Blank lines are used as soon as they are there: nothing keeps them, or reads them again.
+#[test]
+fn blank_lines_without_a_unit_behind_them_are_used() {
+    for how in [Cut::Lines, lines_or_fixed(7), rows(b';')] {
+        let cutter = Cutter::new(how, Encoding::Ascii, BYTES_MAX);
+        let Ok(Next::Unit(first)) = cutter.next(Memory::default(), b"1234567\n", true) else {
+            panic!("no unit");
+        };
+        for (rest, end_of_content, length, lines) in [
+            (&b"\n\n  \n"[..], false, 5, 3),
+            (b"\n\n  \n12", false, 5, 3),
+            (b"\n\n", true, 2, 2),
+            (b"\n\x1a", true, 1, 1),
+        ] {
+            let expected = Next::Blank(Blank { length, lines, after: first.after });
+            assert_eq!(cutter.next(first.after, rest, end_of_content), Ok(expected), "{rest:?}");
+        }
+    }
 }
 
 #[test]

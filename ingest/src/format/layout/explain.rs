@@ -98,7 +98,16 @@ impl Explain {
         let mut at = 0_usize;
         while at < used {
             let here = rest.get(at..).unwrap_or_default();
-            let Ok(Next::Unit(unit)) = cutter.next(memory, here, true) else { break };
+            let unit = match cutter.next(memory, here, true) {
+                Ok(Next::Unit(unit)) => unit,
+                Ok(Next::Blank(blank)) => {
+                    at = at.saturating_add(blank.length);
+                    line = line.saturating_add(blank.lines);
+                    memory = blank.after;
+                    continue;
+                }
+                _ => break,
+            };
             let begins = at.saturating_add(unit.skipped);
             if begins >= used {
                 break;

@@ -10,8 +10,9 @@ use super::detect::cut;
 use super::event::{self, Posting};
 use super::group::{self, Joining, Making, Piece};
 use super::model::{self, Header, Layout, Role};
-use super::totals::{self, Group, Tally, TooLarge};
-use crate::format::cut::{CutError, Cutter, Memory, Next, Unit};
+use super::structure::{self, too_large};
+use super::totals::{self, Group, Tally};
+use crate::format::cut::{Blank, CutError, Cutter, Memory, Next, Unit};
 use crate::format::fault::{Fault, refusal};
 use crate::format::{Draft, Encoding, Refusal, Settings, Step, Summary};
 
@@ -132,6 +133,13 @@ impl LayoutReader {
             let next = self.next(self.place.memory, rest, end_of_content);
             let unit = match next.map_err(|error| self.cut_off(&error, 0, 0))? {
                 Next::More => return Ok((used, Step::More)),
+                Next::Blank(blank) => {
+                    self.place.offset = advanced(self.place.offset, blank.length);
+                    self.place.line = self.place.line.saturating_add(blank.lines);
+                    self.place.memory = blank.after;
+                    used = used.saturating_add(blank.length);
+                    continue;
+                }
                 Next::End { end_of_text } => {
                     self.end(rest.len(), end_of_text)?;
                     return Ok((input.len(), Step::End));
@@ -318,7 +326,7 @@ impl LayoutReader {
         let begun = self.pieces.first().and_then(|piece| layout.records.get(piece.record));
         let event = begun.and_then(|record| record.begins);
         let Some((at, event)) = event.and_then(|at| Some((at, layout.events.get(at)?))) else {
-            return Err(self.refused(first, out_of_order(&layout, begun)));
+            return Err(self.refused(first, structure::out_of_order(&layout, begun)));
         };
         let mut gathered = Gathered {
             event: at,
@@ -328,19 +336,36 @@ impl LayoutReader {
             memory: first.after,
         };
         let mut joining = Joining::new(event);
+        // Blank lines behind what is gathered so far, before a unit that may join it.
+        let mut blanks = Blank { length: 0, lines: 0, after: first.after };
         while !joining.is_full() {
-            let rest = input.get(gathered.length..).unwrap_or_default();
-            let next = self.next(gathered.memory, rest, end_of_content);
-            let next =
-                next.map_err(|error| self.cut_off(&error, gathered.length, gathered.lines))?;
-            let unit = match next {
+            let behind = gathered.length.saturating_add(blanks.length);
+            let rest = input.get(behind..).unwrap_or_default();
+            let next = self.next(blanks.after, rest, end_of_content);
+            let lines = gathered.lines.saturating_add(blanks.lines);
+            let unit = match next.map_err(|error| self.cut_off(&error, behind, lines))? {
                 Next::More if gathered.length > self.bytes_max => {
                     return Err(self.refused(first, self.too_long()));
                 }
+                // What is so far behind it belongs to nothing before.
+                Next::More if blanks.length > self.bytes_max => break,
                 Next::More => return Ok(None),
+                Next::Blank(Blank { length, lines, after }) => {
+                    blanks.length = blanks.length.saturating_add(length);
+                    blanks.lines = blanks.lines.saturating_add(lines);
+                    blanks.after = after;
+                    continue;
+                }
                 Next::End { .. } => break,
-                Next::Unit(unit) => unit,
+                Next::Unit(unit) => Unit {
+                    skipped: unit.skipped.saturating_add(blanks.length),
+                    lines_skipped: unit.lines_skipped.saturating_add(blanks.lines),
+                    ..unit
+                },
             };
+            if unit.skipped > self.bytes_max {
+                break;
+            }
             self.make(gathered.pieces, &unit);
             if !self.joins(gathered.pieces, &mut joining) {
                 break;
@@ -351,6 +376,7 @@ impl LayoutReader {
             gathered.lines =
                 gathered.lines.saturating_add(unit.lines_skipped).saturating_add(unit.lines);
             gathered.memory = unit.after;
+            blanks = Blank { length: 0, lines: 0, after: unit.after };
             if gathered.length > self.bytes_max {
                 return Err(self.refused(first, self.too_long()));
             }
@@ -465,22 +491,6 @@ struct Gathered {
     length: usize,
     lines: i64,
     memory: Memory,
-}
-
-/// The refusal of a detail that begins nothing, and has nothing before it that it could join.
-fn out_of_order(layout: &Layout, found: Option<&model::Record>) -> Refusal {
-    let begin: Vec<&str> = layout
-        .records
-        .iter()
-        .filter(|record| record.begins.is_some())
-        .map(|record| record.name)
-        .collect();
-    let found = found.map_or("another record", |record| record.name);
-    refusal("record_out_of_order", found, format!("{} before it", begin.join(" or ")), found)
-}
-
-pub(super) fn too_large(TooLarge(name): TooLarge) -> Refusal {
-    refusal("total_too_large", name, "64 bits", "more")
 }
 
 fn advanced(offset: i64, bytes: usize) -> i64 {

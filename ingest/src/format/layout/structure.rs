@@ -1,9 +1,9 @@
 //! Headers and trailers: what is around the events.
 
-use super::group::{self, family_name};
-use super::model::{Role, Scope};
-use super::reader::{LayoutReader, too_large};
-use super::totals::{self, Group};
+use super::group::{self, Piece, family_name};
+use super::model::{self, Layout, Role, Scope};
+use super::reader::LayoutReader;
+use super::totals::{self, Group, TooLarge};
 use crate::format::fault::{Fault, refusal};
 use crate::format::{Refusal, Summary};
 
@@ -255,6 +255,22 @@ impl LayoutReader {
         self.place.columns = Some(columns);
         Ok(())
     }
+}
+
+pub(super) fn too_large(TooLarge(name): TooLarge) -> Refusal {
+    refusal("total_too_large", name, "64 bits", "more")
+}
+
+/// The refusal of a detail that begins nothing, and has nothing before it that it could join.
+pub(super) fn out_of_order(layout: &Layout, found: Option<&model::Record>) -> Refusal {
+    let begin: Vec<&str> = layout
+        .records
+        .iter()
+        .filter(|record| record.begins.is_some())
+        .map(|record| record.name)
+        .collect();
+    let found = found.map_or("another record", |record| record.name);
+    refusal("record_out_of_order", found, format!("{} before it", begin.join(" or ")), found)
 }
 
 fn file_header_missing(found: &str) -> Refusal {
