@@ -27,3 +27,5 @@ mod ipm;
 mod own_layout;
 #[path = "formats/samples.rs"]
 mod samples;
+#[path = "formats/small.rs"]
+mod small;

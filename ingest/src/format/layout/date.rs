@@ -84,6 +84,10 @@ pub(super) fn read(form: &DateForm, text: &[u8], near: Option<Date>) -> Option<M
             DatePart::Literal(_) | DatePart::Any => (),
         }
     }
+    // Of a cell, which is as wide as what stands in it.
+    if rest.iter().any(|byte| *byte != b' ') {
+        return None;
+    }
     let has_date = parts.day.is_some() || parts.day_of_year.is_some();
     let date = if has_date { Some(date(parts, near)?) } else { None };
     Some(Moment { date, time: time(parts)? })
@@ -203,6 +207,9 @@ mod tests {
             (&[Month, Day], "0229", Some((2027, 12, 31)), Some("2028-02-29")),
             (&[Month, Day], "0229", Some((2026, 3, 1)), None),
             (&[Month, Day], "1301", Some((2026, 3, 1)), None),
+            (&[Day, Month, YearOfCentury], "220726  ", None, Some("2026-07-22")),
+            (&[Day, Month, YearOfCentury], "22072026", None, None),
+            (&[Day, Month, YearOfCentury], "220726x", None, None),
         ] {
             assert_eq!(found(parts, text, near).as_deref(), expected, "{text} near {near:?}");
         }

@@ -20,6 +20,12 @@ impl Posting {
     pub(super) fn of(settings: &Settings) -> Self {
         Self { side: settings.side, posted: settings.posted }
     }
+
+    /// The amount that is posted: of two, the one that the feed asks for.
+    fn money(self, case: &Case) -> Option<&Money> {
+        let of_transaction = case.money_of_transaction.as_ref();
+        of_transaction.filter(|_| self.posted == Posted::Transaction).or(case.money.as_ref())
+    }
 }
 
 /// What an event is and does, before its amount is known.
@@ -37,17 +43,18 @@ pub(super) struct Meaning<'a> {
 /// # Errors
 ///
 /// Where no case holds, or what says the direction says nothing that is known.
-pub(super) fn meaning<'a>(view: &View<'a>, event: &'a Event) -> Result<Meaning<'a>, Fault> {
+pub(super) fn meaning<'a>(
+    view: &View<'a>,
+    event: &'a Event,
+    posting: Posting,
+) -> Result<Meaning<'a>, Fault> {
     let Some(case) = event.cases.iter().find(|case| view.hold(&case.tests)) else {
         return Err(unknown_code(view, event));
     };
-    let amount = case.money.as_ref().and_then(|money| money.amount);
+    let amount = posting.money(case).and_then(|money| money.amount);
     let (direction, amount) = match &case.direction {
         DirectionOf::Fixed(direction) => (direction.clone(), amount),
-        DirectionOf::Sign => match amount.map_or(Ok(None), |at| view.number(at))? {
-            Some(Number { units: ..0, .. }) => (Direction::DEBIT, amount),
-            _ => (Direction::CREDIT, amount),
-        },
+        DirectionOf::Sign => (signed(view, case, amount)?, amount),
         DirectionOf::Field { field, credit, debit } => (said(view, *field, credit, debit)?, amount),
         DirectionOf::Fields { credit, debit } => {
             let is_there =
@@ -65,6 +72,21 @@ pub(super) fn meaning<'a>(view: &View<'a>, event: &'a Event) -> Result<Meaning<'
         }
     };
     Ok(Meaning { case, direction, amount })
+}
+
+/// What the sign of the posted amount says; another amount of the event must not say otherwise.
+fn signed(view: &View<'_>, case: &Case, posted: Option<FieldRef>) -> Result<Direction, Fault> {
+    let sign = |at| view.number(at).map(|number| number.map_or(0, |found| found.units.signum()));
+    let own = posted.map_or(Ok(0), sign)?;
+    let moneys = [&case.money, &case.money_of_transaction].into_iter().flatten();
+    for other in moneys.filter_map(|money| money.amount) {
+        if own.saturating_mul(sign(other)?) < 0 {
+            let posted = posted.map_or("amount", |at| view.name(at));
+            let expected = format!("the sign of {posted}");
+            return Err(Fault::new("two_signs", view.name(other), expected, "the other one"));
+        }
+    }
+    Ok(if own < 0 { Direction::DEBIT } else { Direction::CREDIT })
 }
 
 fn said(
@@ -156,11 +178,7 @@ fn money(
     amount: Option<FieldRef>,
     draft: &mut Draft,
 ) -> Result<i64, Fault> {
-    let of_transaction =
-        case.money_of_transaction.as_ref().filter(|_| posting.posted == Posted::Transaction);
-    let Some(money) = of_transaction.or(case.money.as_ref()) else { return Ok(0) };
-    let amount = if of_transaction.is_some() { money.amount.or(amount) } else { amount };
-    let Some(at) = amount else { return Ok(0) };
+    let (Some(money), Some(at)) = (posting.money(case), amount) else { return Ok(0) };
     let moves = *direction != Direction::NONE;
     let Some(number) = view.number(at)? else {
         if moves {

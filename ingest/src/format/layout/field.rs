@@ -71,10 +71,9 @@ impl<'a> Cell<'a> {
         let zeros_too = matches!(self.field.form, Form::Date(_));
         let is_nothing = |byte: &u8| *byte == b' ' || (zeros_too && *byte == b'0');
         if self.field.is_raw() {
-            let low_or_blank = |byte: &u8| [0x00, 0x20, 0x40].contains(byte);
-            return self.field.blank != Blank::Reject
-                && self.bytes.iter().all(low_or_blank)
-                && self.bytes.iter().any(|byte| *byte != 0);
+            // Blanks of either page. A mix of them and of zeros is digits without a sign.
+            let is_filled = |blank| self.bytes.iter().all(|byte| *byte == blank);
+            return self.field.blank != Blank::Reject && (is_filled(0x20) || is_filled(0x40));
         }
         self.bytes.iter().all(is_nothing)
     }

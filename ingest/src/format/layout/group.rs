@@ -123,6 +123,12 @@ impl Piece {
         (0..self.cells.len()).filter_map(|cell| self.cells.get(cell))
     }
 
+    /// How many cells there are up to the last one that isn't blank.
+    pub(super) fn filled(&self) -> usize {
+        let cells = self.names().enumerate().filter(|(_, cell)| !cell.trim_ascii().is_empty());
+        cells.last().map_or(0, |(at, _)| at.saturating_add(1))
+    }
+
     /// True where this unit is of this record type, as far as its own bytes tell.
     fn is(&self, record: &Record, columns: &[usize]) -> bool {
         record.tests.iter().all(|test| match test.of {
@@ -180,6 +186,7 @@ impl Piece {
         layout: &Layout,
         making: Making,
         columns: &[usize],
+        names: usize,
     ) -> Result<(), Fault> {
         if self.is_overlong {
             let expected = format!("{} characters", layout.length);
@@ -193,7 +200,15 @@ impl Piece {
             return Ok(());
         }
         let fields = layout.records.get(self.record).map(|record| record.fields.as_slice());
-        for field in fields.unwrap_or_default().iter().flatten() {
+        let fields = fields.unwrap_or_default().iter().flatten();
+        // One cell more or less, and those behind it stand below other names than their own.
+        let has_names = fields.clone().any(|field| matches!(field.place, Place::Named(_)));
+        let cells = self.cells.len();
+        if has_names && (cells < names || self.filled() > names) {
+            let expected = format!("{names} fields, as many as there are names of columns");
+            return Err(Fault::new("record_length", "record", expected, format!("{cells} fields")));
+        }
+        for field in fields {
             if self.at(field.place, columns).is_none() {
                 let found = match field.place {
                     Place::Columns(..) => format!("{} characters", self.text.len()),

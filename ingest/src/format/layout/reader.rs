@@ -52,6 +52,8 @@ pub(super) struct Place {
     pub(super) is_over: bool,
     /// Where the columns are that the layout names; none until the row that names them.
     pub(super) columns: Option<Vec<usize>>,
+    /// How many names that row has.
+    pub(super) names: usize,
     pub(super) kept: Kept,
     /// The number that comes next, of each sequence.
     pub(super) sequences: Vec<i64>,
@@ -238,7 +240,7 @@ impl LayoutReader {
         }
     }
 
-    fn is_row_of_names(&self) -> bool {
+    pub(super) fn is_row_of_names(&self) -> bool {
         let model::Cut::Rows(rows) = self.layout.cut else { return false };
         rows.header == Header::FirstRow && self.place.columns.is_none()
     }
@@ -291,7 +293,7 @@ impl LayoutReader {
         let whole = self.check(pieces).map_err(|refusal| self.refused(unit, refusal))?;
         let view = self.view(pieces);
         let Some(event) = view.layout.events.get(event) else { return Ok(None) };
-        let meaning = event::meaning(&view, event);
+        let meaning = event::meaning(&view, event, self.posting);
         let found = event::read(&view, event, self.posting, whole, &meaning, draft);
         draft.close();
         let direction = meaning.as_ref().ok().map(|meaning| meaning.direction.clone());
@@ -407,7 +409,7 @@ impl LayoutReader {
         for at in 0..pieces {
             let columns = self.place.columns.as_deref().unwrap_or_default();
             let Some(piece) = self.pieces.get(at) else { continue };
-            let checked = piece.check(&self.layout, self.making, columns);
+            let checked = piece.check(&self.layout, self.making, columns, self.place.names);
             let checked = checked.and(self.count_on(at)?);
             whole = whole.and(checked);
         }

@@ -21,7 +21,9 @@ impl LayoutReader {
         }
         let columns = self.place.columns.as_deref().unwrap_or_default();
         if let Some(piece) = self.pieces.first() {
-            piece.check(&self.layout, self.making, columns).map_err(|fault| of(name, fault))?;
+            piece
+                .check(&self.layout, self.making, columns, self.place.names)
+                .map_err(|fault| of(name, fault))?;
             self.place.kept.keep(&self.keeping, &self.layout, piece, columns);
         }
         self.find_live();
@@ -167,6 +169,10 @@ impl LayoutReader {
     pub(super) fn close(&mut self) -> Result<(), Refusal> {
         let (layout, place) = (&self.layout, &self.place);
         let found = "the end of the content";
+        if self.is_row_of_names() {
+            let expected = "a row of the names of columns";
+            return Err(refusal("truncated", "column names", expected, found));
+        }
         if layout.has(Role::FileHeader) && !place.has_begun {
             let expected = "a file header";
             return Err(refusal("file_header_missing", "file header", expected, found));
@@ -237,7 +243,7 @@ impl LayoutReader {
         for name in &self.layout.columns {
             let wanted: Vec<u8> =
                 name.chars().filter_map(|character| u8::try_from(character).ok()).collect();
-            let names = self.pieces.first().into_iter().flat_map(group::Piece::names);
+            let names = self.pieces.first().into_iter().flat_map(Piece::names);
             let is_it = |found: &[u8]| {
                 found.trim_ascii() == wanted || found.trim_ascii() == name.as_bytes()
             };
@@ -253,6 +259,7 @@ impl LayoutReader {
             columns.push(first);
         }
         self.place.columns = Some(columns);
+        self.place.names = self.pieces.first().map_or(0, Piece::filled);
         Ok(())
     }
 }

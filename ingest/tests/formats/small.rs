@@ -1,0 +1,193 @@
+//! Small layouts, each with content that is wrong or odd in one way, and what is read of it.
+
+#![expect(clippy::unwrap_used, reason = "a helper of tests")]
+
+use std::sync::Arc;
+
+use expect_test::{Expect, expect};
+use ingest::format::{Layout, Posted, Settings};
+
+use crate::whole::{read, read_in_pieces, settings, text};
+
+const TOP: &str = "title = \"t\"\nrevision = 1\nnetwork = \"t\"\nlayout = \"small\"\n";
+
+fn layout(text: &str) -> Arc<Layout> {
+    Arc::new(Layout::parse(&format!("{TOP}{text}")).unwrap())
+}
+
+/// The settings of a feed by a layout of these lines.
+fn of(text: &str, posted: Posted) -> Settings {
+    let layout = layout(text);
+    let encoding = layout.encoding();
+    Settings { layout: Some(layout), posted, ..settings("small", encoding) }
+}
+
+fn check(settings: &Settings, content: &[u8], expected: Expect) {
+    let whole = read(settings, content);
+    assert_eq!(read_in_pieces(settings, content, &[1]), whole);
+    expected.assert_eq(&text(&whole));
+}
+
+const SIGNED: &str = r#"
+[file]
+cut = "rows"
+separator = ";"
+header = true
+encoding = "latin1"
+control = "none"
+[[record]]
+name = "row"
+role = "detail"
+[record.fields]
+account = { at = "account", type = "text", blank = "reject" }
+billed = { at = "billed", type = "decimal", scale = 2, blank = "zero" }
+amount = { at = "amount", type = "decimal", scale = 2 }
+[[event]]
+of = "row"
+code = "x"
+account = "a:{account}"
+kind = "payment"
+direction = "sign"
+amount = { billing = "billed", transaction = "amount" }
+currency = "EUR"
+"#;
+
+/// The sign of what is posted is the direction; two amounts of two signs are a reject.
+#[test]
+fn the_sign_is_that_of_the_amount_that_is_posted() {
+    let rows = b"account;billed;amount\nA1;;-50.00\nA2;10.00;-70.00\nA3;-10.00;-70.00\n";
+    check(
+        &of(SIGNED, Posted::Billing),
+        rows,
+        expect![[r#"
+        0 @22+11 line 2 x payment none 0 EUR/2 a:****
+        1 @33+16 line 3 x rejected two_signs: amount: expected the sign of billed, found the other one; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
+        2 @49+17 line 4 x payment debit 1000 EUR/2 a:**** control="-1000"
+        file without identifier
+    "#]],
+    );
+    check(
+        &of(SIGNED, Posted::Transaction),
+        rows,
+        expect![[r#"
+        0 @22+11 line 2 x payment debit 5000 EUR/2 a:**** control="0"
+        1 @33+16 line 3 x rejected two_signs: billed: expected the sign of amount, found the other one; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
+        2 @49+17 line 4 x payment debit 7000 EUR/2 a:**** control="-1000"
+        file without identifier
+    "#]],
+    );
+}
+
+const COLUMNS: &str = r#"
+[file]
+cut = "rows"
+separator = ";"
+header = true
+encoding = "latin1"
+control = "none"
+[[record]]
+name = "row"
+role = "detail"
+[record.fields]
+account = { at = "account", type = "text", blank = "reject" }
+date = { at = "date", type = "date", as = "DD/MM/YY", blank = "none" }
+text = { at = "text", type = "text" }
+debit = { at = "debit", type = "decimal", scale = 2, blank = "zero" }
+credit = { at = "credit", type = "decimal", scale = 2, blank = "zero" }
+[[event]]
+of = "row"
+code = "x"
+account = "a:{account}"
+kind = "payment"
+direction = { credit = "credit", debit = "debit" }
+currency = "EUR"
+value_date = "date"
+counterparty = "text"
+"#;
+
+/// A row with a cell more or less has its amounts below other names; blank ones at its end harm
+/// nothing. A date is all that stands in its cell.
+#[test]
+fn a_row_has_as_many_cells_as_there_are_names() {
+    let rows = b"account;date;text;debit;credit\n\
+        A1;22/07/26;SHOP;100.00;\n\
+        A1;22/07/26;SHOP;100.00;;;\n\
+        A1;22/07/26;SHOP;EXTRA;;100.00\n\
+        A1;22/07/26;SHOP;;;;100.00\n\
+        A1;22/07/26;100.00;\n\
+        A1;22/07/2026;SHOP;100.00;\n\
+        A1;22/07/26 ;SHOP;100.00;\n";
+    check(
+        &of(COLUMNS, Posted::Billing),
+        rows,
+        expect![[r#"
+        0 @31+25 line 2 x payment debit 10000 EUR/2 a:**** value="2026-07-22" counterparty="SHOP"
+        1 @56+27 line 3 x payment debit 10000 EUR/2 a:**** value="2026-07-22" counterparty="SHOP"
+        2 @83+31 line 4 x rejected record_length: record: expected 5 fields, as many as there are names of columns, found 6 fields; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
+        3 @114+27 line 5 x rejected record_length: record: expected 5 fields, as many as there are names of columns, found 7 fields; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
+        4 @141+20 line 6 x rejected record_length: record: expected 5 fields, as many as there are names of columns, found 4 fields; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
+        5 @161+27 line 7 x rejected not_a_date: date: expected a date or time as DD/MM/YY, found a sign at position 3 of 10; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
+        6 @188+26 line 8 x payment debit 10000 EUR/2 a:**** value="2026-07-22" counterparty="SHOP"
+        file without identifier
+    "#]],
+    );
+    check(
+        &of(COLUMNS, Posted::Billing),
+        b"\n\n\n",
+        expect![[r#"
+        refused: record 0, line 4, byte 3, column names: truncated: expected a row of the names of columns, found the end of the content
+    "#]],
+    );
+}
+
+const PACKED: &str = r#"
+[file]
+cut = "fixed"
+length = 12
+encoding = "cp037"
+control = "none"
+[[record]]
+name = "row"
+role = "detail"
+[record.fields]
+account = { at = "1-8", type = "digits" }
+amount = { at = "9-12", type = "packed", scale = 2, blank = "zero" }
+[[event]]
+of = "row"
+code = "x"
+account = "a:{account}"
+kind = "payment"
+direction = "credit"
+amount = "amount"
+currency = "EUR"
+"#;
+
+/// Blanks of either page are nothing; digits that lack their sign, and low values, are no number.
+#[test]
+fn a_packed_number_is_blank_only_where_it_is_blanks() {
+    let amounts: [[u8; 4]; 7] = [
+        [0x40; 4],
+        [0x20; 4],
+        [0; 4],
+        [0, 0, 0x20, 0x40],
+        [0, 0, 0x20, 0],
+        [0x40, 0x20, 0, 0x20],
+        [0, 0, 0x12, 0x3c],
+    ];
+    let rows: Vec<u8> =
+        amounts.iter().flat_map(|amount| [0xf1; 8].into_iter().chain(*amount)).collect();
+    check(
+        &of(PACKED, Posted::Billing),
+        &rows,
+        expect![[r#"
+        0 @0+12 x payment none 0 EUR/2 a:****
+        1 @12+12 x payment none 0 EUR/2 a:****
+        2 @24+12 x rejected number_sign: amount: expected a sign in the last half byte, found low values; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
+        3 @36+12 x rejected number_sign: amount: expected a sign in the last half byte, found a digit; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
+        4 @48+12 x rejected number_sign: amount: expected a sign in the last half byte, found a digit; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
+        5 @60+12 x rejected number_sign: amount: expected a sign in the last half byte, found a digit; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
+        6 @72+12 x payment credit 123 EUR/2 a:****
+        file without identifier
+    "#]],
+    );
+}
