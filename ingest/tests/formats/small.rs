@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use expect_test::{Expect, expect};
-use ingest::format::{Layout, Posted, Settings};
+use ingest::format::{Encoding, Layout, Posted, Settings};
 
 use crate::whole::{read, read_in_pieces, settings, text};
 
@@ -188,6 +188,40 @@ fn a_packed_number_is_blank_only_where_it_is_blanks() {
         5 @60+12 x rejected number_sign: amount: expected a sign in the last half byte, found a digit; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
         6 @72+12 x payment credit 123 EUR/2 a:****
         file without identifier
+    "#]],
+    );
+}
+
+/// A dispute of a purchase of December, and nothing billed: it was last December, and what is
+/// posted is what the purchase was for.
+#[test]
+fn what_base2_leaves_out_is_taken_from_what_it_says() {
+    let header = format!("{:76}001", "9046500026203");
+    let sale = "15004000000000000002000   04900006203000000000019900000011201\
+        000000000000986000000012345986SHOP";
+    let trailer =
+        |head: &str, transactions: &str| format!("{head:74}{transactions:27}000000000012345");
+    let nothing = "0000000026203000000000000000000000000001000001000000000002";
+    let batch = trailer(&format!("91{nothing}"), "000000002");
+    let file = trailer(&format!("92{}3", nothing.trim_end_matches('2')), "000000003");
+    let content = [header.as_str(), sale, &batch, &file].join("\n");
+    check(
+        &settings("base2", Encoding::Latin1),
+        content.as_bytes(),
+        expect![[r#"
+        0 @80+96 line 2 15 chargeback credit 12345 BRL/2 card:****0002 transaction=12345 BRL billing=12345 BRL occurred="2025-12-01T00:00:00" reference="04900006203000000000019" counterparty="SHOP" acquirer="90000001"
+        file 465000/2026-07-22/001
+        total monetary transactions of the batch: 1 seen 1
+        total transactions of the batch: 2 seen 2
+        total records of the batch: 2 seen 2
+        total source amount of the batch: 12345 seen 12345
+        total destination amount of the batch: 0 seen 0
+        total batches of the file: 1 seen 1
+        total monetary transactions of the file: 1 seen 1
+        total transactions of the file: 3 seen 3
+        total records of the file: 3 seen 3
+        total source amount of the file: 12345 seen 12345
+        total destination amount of the file: 0 seen 0
     "#]],
     );
 }

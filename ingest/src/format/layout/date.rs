@@ -54,7 +54,8 @@ struct Parts {
 /// calendar has not.
 ///
 /// A year of two digits is 1970 to 2069, unless there is a date that it is near to. Without any
-/// year, the date is the one that is nearest to that date.
+/// year, the date is the one that is nearest to that date; or, where it is of what was before, the
+/// last one that is at most a day behind it, as clocks of two places may differ by one.
 pub(super) fn read(form: &DateForm, text: &[u8], near: Option<Date>) -> Option<Moment> {
     let mut parts = Parts::default();
     let mut rest = text;
@@ -89,7 +90,7 @@ pub(super) fn read(form: &DateForm, text: &[u8], near: Option<Date>) -> Option<M
         return None;
     }
     let has_date = parts.day.is_some() || parts.day_of_year.is_some();
-    let date = if has_date { Some(date(parts, near)?) } else { None };
+    let date = if has_date { Some(date(parts, near, form.is_past)?) } else { None };
     Some(Moment { date, time: time(parts)? })
 }
 
@@ -103,7 +104,7 @@ fn time(parts: Parts) -> Option<Option<(i8, i8, i8)>> {
     Some(Some((part(Some(hour), 24)?, part(parts.minute, 60)?, part(parts.second, 60)?)))
 }
 
-fn date(parts: Parts, near: Option<Date>) -> Option<Date> {
+fn date(parts: Parts, near: Option<Date>, is_past: bool) -> Option<Date> {
     let (year, modulus) = match (parts.year, parts.modulus, near) {
         (Some(year), None, _) => return in_year(parts, year),
         (Some(year), Some(100), None) => {
@@ -120,10 +121,12 @@ fn date(parts: Parts, near: Option<Date>) -> Option<Date> {
     let behind = base.checked_sub(year)?.checked_rem_euclid(modulus)?;
     let last = base.checked_sub(behind)?;
     let years = [last.checked_sub(modulus)?, last, last.checked_add(modulus)?];
+    let end = near.days().saturating_add(1);
     years
         .into_iter()
         .filter_map(|year| in_year(parts, year))
-        .min_by_key(|date| i64::from(date.days()).abs_diff(i64::from(near.days())))
+        .filter(|date| !is_past || date.days() <= end)
+        .min_by_key(|date| date.days().abs_diff(near.days()))
 }
 
 fn in_year(parts: Parts, year: i64) -> Option<Date> {
@@ -180,7 +183,7 @@ mod tests {
     use DatePart::{Day, DayOfYear, Month, Year, YearOfCentury, YearOfDecade};
 
     fn found(parts: &[DatePart], text: &str, near: Option<(i16, i8, i8)>) -> Option<String> {
-        let form = DateForm { parts: parts.to_vec(), near: None };
+        let form = DateForm { parts: parts.to_vec(), near: None, is_past: false };
         let near = near.and_then(|(year, month, day)| Date::new(year, month, day));
         let moment = read(&form, text.as_bytes(), near)?;
         moment.date.map(|date| date.to_string())
@@ -215,11 +218,30 @@ mod tests {
         }
     }
 
+    /// Five, seven and eleven months ago, today, tomorrow as another place has it; and later.
+    #[test]
+    fn a_date_before_another_one_is_never_much_behind_it() {
+        let form = DateForm { parts: vec![Month, Day], near: None, is_past: true };
+        let near = Date::new(2026, 7, 22);
+        for (text, expected) in [
+            ("0222", Some("2026-02-22")),
+            ("1201", Some("2025-12-01")),
+            ("0822", Some("2025-08-22")),
+            ("0722", Some("2026-07-22")),
+            ("0723", Some("2026-07-23")),
+            ("0724", Some("2025-07-24")),
+            ("0229", None),
+        ] {
+            let found = read(&form, text.as_bytes(), near).map(|moment| moment.to_string());
+            assert_eq!(found.as_deref(), expected, "{text}");
+        }
+    }
+
     #[test]
     fn a_time_is_one_of_the_clock_or_none() {
         use DatePart::{Hour, Literal, Minute, Second};
         let parts = vec![Hour, Literal(b':'), Minute, Literal(b':'), Second];
-        let form = DateForm { parts, near: None };
+        let form = DateForm { parts, near: None, is_past: false };
         let time = |text: &str| read(&form, text.as_bytes(), None).and_then(|moment| moment.time);
         assert_eq!(time("23:59:58"), Some((23, 59, 58)));
         assert_eq!(time("24:00:00"), None);

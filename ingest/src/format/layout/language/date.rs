@@ -4,7 +4,7 @@ use super::names::Within;
 use super::value::{Table, Value};
 use crate::format::layout::model::{DateForm, DatePart};
 
-/// Reads `as` and `near`.
+/// Reads `as`, `near` and `year`.
 pub(super) fn read<'a>(table: Table<'a>, within: &Within<'_, 'a>) -> Option<DateForm> {
     let value = table.require("as")?;
     let parts = parts(value)?;
@@ -12,7 +12,9 @@ pub(super) fn read<'a>(table: Table<'a>, within: &Within<'_, 'a>) -> Option<Date
         Some(value) => Some(within.named(value)?),
         None => None,
     };
-    let form = DateForm { parts, near };
+    let year = table.get("year");
+    let is_past = year.map_or(Some(false), |value| value.word(&[("before", true)]))?;
+    let form = DateForm { parts, near, is_past };
     check(&form, value, table).then_some(form)
 }
 
@@ -77,6 +79,10 @@ fn check(form: &DateForm, value: Value<'_>, table: Table<'_>) -> bool {
     if is_date && is_short && form.near.is_none() {
         let remedy = String::from("name a date by which its year is told");
         table.mistake_with("the key near beside a date without a whole year", "none", remedy);
+        return false;
+    }
+    if let Some(year) = table.get("year").filter(|_| form.near.is_none() || !is_date || years > 0) {
+        year.mistake("this key beside near, of a date without any year", year.shown());
         return false;
     }
     true

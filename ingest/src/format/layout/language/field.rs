@@ -34,7 +34,7 @@ const TYPES: &[(&str, Type, &[&str])] = &[
     ("packed", Type::Packed, &["scale", "sign"]),
     ("binary", Type::Binary, &["scale", "signed"]),
     ("decimal", Type::Decimal, &["scale"]),
-    ("date", Type::Date, &["as", "near"]),
+    ("date", Type::Date, &["as", "near", "year"]),
 ];
 
 const SIGNS: &[(&str, Sign)] = &[

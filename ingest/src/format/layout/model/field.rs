@@ -80,6 +80,8 @@ pub(crate) struct DateForm {
     pub(crate) parts: Vec<DatePart>,
     /// The date that one without a whole year is nearest to.
     pub(crate) near: Option<FieldRef>,
+    /// True where it is the last one that is not behind that date, a day allowed.
+    pub(crate) is_past: bool,
 }
 
 /// A part of a date.
