@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of tests")]
 
+use std::path::Path;
 use std::sync::Arc;
 
 use expect_test::{Expect, expect};
@@ -140,6 +141,87 @@ fn a_row_has_as_many_cells_as_there_are_names() {
     );
 }
 
+const LINES: &str = r#"
+[file]
+cut = "lines"
+length = 26
+encoding = "latin1"
+[[record]]
+name = "page"
+role = "skipped"
+when = { "1" = "S" }
+fields = { sum = { at = "2-11", type = "number", scale = 2 } }
+[[record]]
+name = "row"
+role = "detail"
+when = { "1" = "D" }
+[record.fields]
+account = { at = "2-9", type = "digits" }
+shop = { at = "10-15", type = "digits" }
+amount = { at = "16-26", type = "number", scale = 2, sign = "leading_separate" }
+[[event]]
+of = "row"
+code = "x"
+account = "a:{account}"
+kind = "payment"
+direction = "sign"
+amount = "amount"
+currency = "EUR"
+reference = "{shop}"
+[[total]]
+name = "sum"
+stated = "page.sum"
+scope = "file"
+sums = "row.amount"
+"#;
+
+/// A sum that a record between the details states is of what is before it, and what follows must
+/// not be left out of it. Of what may be below zero, a part that can't be read may make it larger.
+#[test]
+fn a_sum_that_is_stated_before_the_last_record_covers_all_or_refuses() {
+    let settings = of(LINES, Posted::Billing);
+    let first = "D12345678000001+0000010000\n";
+    let covered = format!("{first}S0000010000\n");
+    check(
+        &settings,
+        covered.as_bytes(),
+        expect![[r#"
+        0 @0+27 line 1 x payment credit 10000 EUR/2 a:**** reference="000001"
+        file without identifier
+        total sum: 10000 seen 10000
+    "#]],
+    );
+    check(
+        &settings,
+        format!("{covered}D12345678000001+0000090000\n").as_bytes(),
+        expect![[r#"
+        refused: record 2, line 4, byte 66, page: sum: totals differ: expected 100000 as counted, found 10000 as stated
+    "#]],
+    );
+    let both = format!("{covered}D12345678000001-0000001000\nS0000009000\n");
+    check(
+        &settings,
+        both.as_bytes(),
+        expect![[r#"
+        0 @0+27 line 1 x payment credit 10000 EUR/2 a:**** reference="000001"
+        1 @39+27 line 3 x payment debit 1000 EUR/2 a:**** control="-1000" reference="000001"
+        file without identifier
+        total sum: 9000 seen 9000
+    "#]],
+    );
+    let damaged = format!("{first}D12345678000001-000000X000\nS0000005000\n");
+    check(
+        &settings,
+        damaged.as_bytes(),
+        expect![[r#"
+        0 @0+27 line 1 x payment credit 10000 EUR/2 a:**** reference="000001"
+        1 @27+27 line 2 x rejected not_digits: amount: expected digits, found a letter at position 7 of 10; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
+        file without identifier
+        total sum: 5000 seen 10000 unproven
+    "#]],
+    );
+}
+
 const PACKED: &str = r#"
 [file]
 cut = "fixed"
@@ -224,4 +306,33 @@ fn what_base2_leaves_out_is_taken_from_what_it_says() {
         total destination amount of the file: 0 seen 0
     "#]],
     );
+}
+
+/// A sample of a built-in layout with one text for another in it.
+fn changed(format: &str, sample: &str, from: &str, to: &str) -> Result<(), String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("sample-files");
+    let content = std::fs::read(folder.join(format).join(sample)).unwrap();
+    let content: String = content.into_iter().map(char::from).collect();
+    let content = content.replacen("\r\n", "\n", usize::MAX);
+    assert!(content.contains(from), "{from} in {sample}");
+    let settings = settings(format, Encoding::Latin1);
+    let whole = read(&settings, content.replacen(from, to, 1).as_bytes());
+    whole.map(|_| ()).map_err(|refusal| refusal.0.to_string())
+}
+
+/// Counts that PayPal states cover every row, and CNAB's operation says which totals there are.
+#[test]
+fn what_would_leave_totals_out_refuses_the_file() {
+    for (format, sample, from, to, expected) in [
+        ("paypal_stl", "one-section.csv", "\"FF\",3", "\"FF\",3", None),
+        ("paypal_stl", "one-section.csv", "\"FF\",3", "\"FF\",4", Some("totals differ")),
+        ("paypal_stl", "one-section.csv", "\"FF\",3", "\"FF\"", Some("record length")),
+        ("cnab240", "titles.ret", "0010001", "0010001", None),
+        ("cnab240", "titles.ret", "00100011T", "00100011 ", Some("unknown record")),
+        ("cnab240", "payments.ret", "00100011C", "00100011E", Some("unknown record")),
+    ] {
+        let found = changed(format, sample, from, to).err().unwrap_or_default();
+        assert_eq!(found.is_empty(), expected.is_none(), "{from} as {to}: {found}");
+        assert!(found.contains(expected.unwrap_or_default()), "{from} as {to}: {found}");
+    }
 }

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::context::View;
 use super::field::{Cell, Number};
 use super::group::{Piece, family_name};
-use super::model::{Claims, Counted, FieldRef, Form, Layout, Scale, Scope, Total};
+use super::model::{
+    Claims, Counted, FieldRef, Form, Layout, PackedSign, Scale, Scope, Sign, Total, Written,
+};
 use crate::format::fault::Fault;
 use crate::format::{Control, Refusal};
 
@@ -25,8 +27,12 @@ pub(super) struct Tally {
     stated: Option<i64>,
     /// Over the batches that are closed, or where it was stated so far; none until it was.
     closed: Option<Closed>,
-    /// True where it was compared already, as it was stated between the details.
-    is_met: bool,
+    /// What was stated between the details, and compared with what was counted so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    met: Option<i64>,
+    /// True where more was counted behind that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_more: bool,
     /// True where a batch does not state it.
     is_unstated: bool,
 }
@@ -78,6 +84,7 @@ pub(super) fn add(
         let sum = tally.credits.checked_add(added.credits);
         tally.credits = sum.ok_or(TooLarge(total.name))?;
         tally.is_unknown |= added.is_unknown;
+        tally.is_more |= added.counted != 0 || added.credits != 0 || added.is_unknown;
         let Some(claims) = total.claims else { continue };
         if added.is_unknown {
             control = None;
@@ -212,6 +219,21 @@ fn scale(layout: &Layout, total: &Total) -> Option<u8> {
     }
 }
 
+/// True where no record has a field whose number can be below zero.
+fn is_unsigned(layout: &Layout, at: FieldRef) -> bool {
+    let of_family = layout.records.iter().filter(|record| record.family == at.family);
+    let mut fields = of_family.filter_map(|record| record.fields.get(at.field)?.as_ref());
+    fields.all(|field| match &field.form {
+        Form::Number(number) => match number.written {
+            Written::Display(sign) => sign == Sign::None,
+            Written::Packed(sign) => sign != PackedSign::Signed,
+            Written::Binary { is_signed } => !is_signed,
+            Written::Decimal { .. } => false,
+        },
+        Form::Text | Form::Digits | Form::Date(_) => true,
+    })
+}
+
 /// The number in a cell at a total's scale; none where it can't be read. What is blank is zero.
 fn units(cell: Option<Cell<'_>>, scale: Option<u8>) -> Option<i64> {
     let Some(number) = cell.map_or(Ok(None), |cell| cell.number()).ok()? else { return Some(0) };
@@ -283,9 +305,11 @@ impl Tally {
         let is_proven = !self.is_unknown;
         let name = total.name.to_owned();
         let found = ControlTotal { name, claimed, seen, proven: is_proven };
-        // What could not be read would have made the sum larger, where nothing is taken away.
+        // What could not be read would have made the sum larger, where nothing is taken away, and
+        // nothing can be below zero.
         let only_grows = total.modulus.is_none()
-            && matches!(&total.counted, Counted::Sum { minus, .. } if minus.is_empty());
+            && matches!(&total.counted, Counted::Sum { plus, minus }
+                if minus.is_empty() && plus.iter().all(|at| is_unsigned(layout, *at)));
         let may_be = !is_proven && (!only_grows || claimed > seen);
         if claimed == seen || low(claimed) == seen || may_be {
             return Ok(Compared::Agrees(found));
@@ -328,6 +352,28 @@ impl Tally {
         Ok(())
     }
 
+    /// Compares the total at the end of its batch or file; where it was met before that, only what
+    /// was counted behind it may make it differ.
+    fn end(
+        &mut self,
+        layout: &Layout,
+        total: &Total,
+        warn: &mut impl FnMut(Reason),
+    ) -> Result<(), Refusal> {
+        if self.met.is_none() {
+            return self.close(layout, total, warn);
+        }
+        let last = Self { stated: self.met, ..*self };
+        if self.is_more {
+            match (last.compare(layout, total)?, &mut self.closed) {
+                (Compared::Differs(_, reason), _) => warn(*reason),
+                (Compared::Agrees(found), Some(closed)) => closed.proven &= found.proven,
+                (Compared::Agrees(_) | Compared::Unstated { .. }, _) => (),
+            }
+        }
+        Ok(())
+    }
+
     /// What it came to over all that was compared.
     fn closed(&self, total: &Total) -> Option<ControlTotal> {
         let Closed { claimed, seen, proven } = self.closed?;
@@ -353,7 +399,7 @@ pub(super) fn meet(
                 tally.closed = None;
             }
             tally.close(layout, total, &mut warn)?;
-            (tally.stated, tally.is_met) = (None, true);
+            (tally.met, tally.stated, tally.is_more) = (tally.stated, None, false);
         }
     }
     Ok(())
@@ -370,8 +416,8 @@ pub(super) fn close_batch(
     mut warn: impl FnMut(Reason),
 ) -> Result<(), Refusal> {
     for (total, tally) in layout.totals.iter().zip(tallies) {
-        if total.scope == Scope::Batch && !tally.is_met {
-            tally.close(layout, total, &mut warn)?;
+        if total.scope == Scope::Batch {
+            tally.end(layout, total, &mut warn)?;
         }
     }
     Ok(())
@@ -408,8 +454,8 @@ pub(super) fn close_file(
 ) -> Result<Totals, Refusal> {
     let mut totals = Totals::default();
     for (total, tally) in layout.totals.iter().zip(tallies) {
-        if total.scope == Scope::File && !tally.is_met {
-            tally.close(layout, total, &mut warn)?;
+        if total.scope == Scope::File {
+            tally.end(layout, total, &mut warn)?;
         }
         let (found, is_unstated) = (tally.closed(total), tally.is_unstated);
         if is_unstated {
