@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use expect_test::{Expect, expect};
-use ingest::format::{Encoding, Layout, Posted, Settings};
+use ingest::format::{Encoding, Explain, Layout, Posted, Settings};
 
 use crate::whole::{read, read_in_pieces, settings, text};
 
@@ -220,6 +220,43 @@ fn a_sum_that_is_stated_before_the_last_record_covers_all_or_refuses() {
         total sum: 5000 seen 10000 unproven
     "#]],
     );
+}
+
+/// Of what accounts are made of, a reject shows nothing, however short it is; of another code all.
+#[test]
+fn a_short_account_number_is_masked() {
+    let settings = of(LINES, Posted::Billing);
+    let rows = b"D1234X678000001+0000010000\nD1234567800X001+0000010000\n";
+    check(
+        &settings,
+        rows,
+        expect![[r#"
+        0 @0+27 line 1 x rejected not_digits: account: expected digits, found a letter at position 5 of 8; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
+        1 @27+27 line 2 x rejected not_digits: shop: expected digits, found 00X001; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
+        file without identifier
+        warning: line 3, sum: total not filled in
+    "#]],
+    );
+
+    let mut explain = Explain::new(settings.layout.as_ref().unwrap(), &settings);
+    let content = b"D12345678000001+0000010000\nD1234X678000001+X556737586\nS0000010000\n";
+    let mut draft = ingest::format::Draft::new("check", "small");
+    let mut shown = String::new();
+    for _ in 0..3 {
+        for field in explain.step(content, &mut draft).units.iter().flat_map(|unit| &unit.fields) {
+            shown += &format!("{} [{}] {:?}\n", field.name, field.found, field.value);
+        }
+    }
+    expect![[r#"
+        account [****] Ok("****")
+        shop [000001] Ok("000001")
+        amount [+0000010000] Ok("100.00")
+        account [****] Err("not digits: expected digits")
+        shop [000001] Ok("000001")
+        amount [+X****7586] Err("not digits: expected digits")
+        sum [0000010000] Ok("100.00")
+    "#]]
+    .assert_eq(&shown);
 }
 
 const PACKED: &str = r#"

@@ -125,12 +125,13 @@ fn unknown_code(view: &View<'_>, event: &Event) -> Fault {
     Fault::new("unknown_code", name, "a code that the layout has a case for", found)
 }
 
-/// A code as it stands: it is short, so it is no number of an account.
+/// A code as it stands: it is short, so it is no number of an account, but where it is a part of
+/// one.
 fn found_code(cell: &Cell<'_>) -> String {
     let word = cell.word();
     match word.len() {
         0 => String::from("a blank field"),
-        1..=8 => crate::format::columns::shown(word),
+        1..=8 if !cell.field.is_secret() => crate::format::columns::shown(word),
         _ => cell.found(),
     }
 }

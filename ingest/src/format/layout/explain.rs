@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::context::View;
-use super::field::Cell;
+use super::field::{Cell, LONG};
 use super::group::Piece;
 use super::model::{FieldRef, Form, Layout, Place, Scale};
 use super::reader::LayoutReader;
@@ -154,7 +154,10 @@ impl Explain {
 /// What stands in a field, as it may be shown.
 fn found(view: &View<'_>, cell: &Cell<'_>) -> String {
     let mut found = String::new();
-    match (cell.field.is_raw(), is_no_account(cell)) {
+    if cell.field.is_secret() {
+        return hidden(if cell.field.is_raw() { &[] } else { cell.bytes });
+    }
+    match (cell.field.is_raw(), is_no_account(view, cell)) {
         (true, true) => found.extend(cell.bytes.iter().map(|byte| format!("{byte:02x}"))),
         (true, false) => found.push_str("****"),
         (false, true) => view.encoding.push_text(&mut found, cell.bytes),
@@ -163,16 +166,27 @@ fn found(view: &View<'_>, cell: &Cell<'_>) -> String {
     found
 }
 
-/// True where a field can't hold the number of an account, or the layout says that it doesn't: a
-/// number with a point in it, a date.
-fn is_no_account(cell: &Cell<'_>) -> bool {
+/// A part of an account's number, as events show the account: the last four of nine digits or more.
+fn hidden(bytes: &[u8]) -> String {
+    let digits: Vec<u8> = bytes.iter().copied().filter(u8::is_ascii_digit).collect();
+    let from = if digits.len() < LONG { digits.len() } else { digits.len().saturating_sub(4) };
+    let last = digits.get(from..).unwrap_or_default();
+    std::iter::once("****").chain(std::str::from_utf8(last)).collect()
+}
+
+/// True where a field doesn't hold the number of an account, or the layout says that it doesn't: a
+/// number with a point in it, a date. What can't be read as one may be anything.
+fn is_no_account(view: &View<'_>, cell: &Cell<'_>) -> bool {
     let is_amount = match &cell.field.form {
-        Form::Number(number) => number.scale != Scale::Fixed(0),
-        Form::Date(_) => true,
+        Form::Number(number) => number.scale != Scale::Fixed(0) && cell.number().is_ok(),
+        Form::Date(_) => cell.moment(view.near(cell)).is_ok(),
         Form::Text | Form::Digits => false,
     };
-    is_amount || cell.field.show
+    is_amount || cell.field.show || (cell.field.is_raw() && cell.bytes.len() < RAW_LONG)
 }
+
+/// So many bytes of packed digits may be the number of an account.
+const RAW_LONG: usize = LONG.div_ceil(2);
 
 /// What a field means.
 fn value(view: &View<'_>, cell: &Cell<'_>) -> Result<String, crate::format::fault::Fault> {
@@ -183,7 +197,11 @@ fn value(view: &View<'_>, cell: &Cell<'_>) -> Result<String, crate::format::faul
                 value = moment.to_string();
             }
         }
-        _ => cell.push(&mut value, view.encoding, None, is_no_account(cell))?,
+        _ if cell.field.is_secret() => {
+            cell.push(&mut value, view.encoding, None, true)?;
+            value = if value.is_empty() { value } else { hidden(value.as_bytes()) };
+        }
+        _ => cell.push(&mut value, view.encoding, None, is_no_account(view, cell))?,
     }
     Ok(value)
 }

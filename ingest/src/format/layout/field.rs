@@ -196,7 +196,8 @@ impl<'a> Cell<'a> {
         Fault::new(reason, self.field.name, expected, self.found())
     }
 
-    /// What stands here, so that it can be told: codes and dates as they are, all else masked.
+    /// What stands here, so that it can be told: codes and dates as they are; all else, and what
+    /// accounts are made of, masked.
     pub(super) fn found(&self) -> String {
         if self.field.is_raw() {
             return format!("{} bytes that are none", self.bytes.len());
@@ -204,7 +205,7 @@ impl<'a> Cell<'a> {
         let is_short = self.bytes.len() < LONG;
         match self.field.form {
             Form::Date(_) if is_short => shown(self.bytes),
-            Form::Digits if is_short => shown(self.bytes),
+            Form::Digits if is_short && !self.field.is_account => shown(self.bytes),
             _ if self.field.show => shown(self.bytes),
             _ => masked(self.bytes),
         }
@@ -216,7 +217,7 @@ const DIGITS: model::Number =
     model::Number { written: Written::Display(Sign::None), scale: Scale::Fixed(0) };
 
 /// So many digits may be the number of an account.
-const LONG: usize = 9;
+pub(super) const LONG: usize = 9;
 
 /// A number in decimal digits, with its point.
 fn push_number(into: &mut String, number: Number) {

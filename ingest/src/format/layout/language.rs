@@ -80,6 +80,7 @@ fn read(top: Table<'_>, text: &str) -> Option<Layout> {
     let mut records = record::records(&names, &file, &mut columns);
     let identifier = identifier(&file, &names);
     let events = event::events(top, &file, &names, &mut records);
+    template::mark_accounts(&events, &mut records);
     let sequences = total::sequences(top, &names, &records);
     let totals = total::totals(top, &file, &names, &records);
     total::control(&file, !sequences.is_empty() || !totals.is_empty(), top);

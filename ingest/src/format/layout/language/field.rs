@@ -89,7 +89,8 @@ pub(super) fn field<'a>(
     });
     let show = table.get("show").and_then(Value::flag).unwrap_or_default();
     let trim = trim(table)?;
-    Some(Field { name: intern(name), place: place?, form, blank: blank?, trim, show })
+    let (name, place, blank) = (intern(name), place?, blank?);
+    Some(Field { name, place, form, blank, trim, show, is_account: false })
 }
 
 fn number(kind: Type, table: Table<'_>, file: &File<'_>) -> Option<Number> {

@@ -2,7 +2,7 @@
 
 use super::names::Within;
 use super::value::Value;
-use crate::format::layout::model::{Part, Template};
+use crate::format::layout::model::{Event, Part, Record, Template};
 
 /// Reads a template; else a mistake.
 pub(super) fn template<'a>(value: Value<'a>, within: &Within<'_, 'a>) -> Option<Template> {
@@ -40,4 +40,18 @@ pub(super) fn fields<'a>(value: Value<'a>, within: &Within<'_, 'a>) -> Option<Te
         return within.named(value).map(|field| Template(vec![Part::Field(field)]));
     }
     template(value, within)
+}
+
+/// Marks the fields that accounts are made of: messages show nothing of what stands in them.
+pub(super) fn mark_accounts(events: &[Event], records: &mut [Record]) {
+    let cases = events.iter().flat_map(|event| &event.cases);
+    let accounts = cases.filter_map(|case| case.account.as_ref());
+    for part in accounts.flat_map(|template| &template.0) {
+        let Part::Field(at) = part else { continue };
+        for record in records.iter_mut().filter(|record| record.family == at.family) {
+            if let Some(Some(field)) = record.fields.get_mut(at.field) {
+                field.is_account = true;
+            }
+        }
+    }
 }

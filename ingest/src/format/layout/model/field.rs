@@ -19,9 +19,16 @@ pub(crate) struct Field {
     /// True where it may be shown whatever it holds: the layout says that it is no number of an
     /// account.
     pub(crate) show: bool,
+    /// True where it is a part of an account's number.
+    pub(crate) is_account: bool,
 }
 
 impl Field {
+    /// True where nothing of what stands in it is shown in full.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.is_account && !self.show
+    }
+
     /// True where its bytes are read as they stand in the content, not as characters.
     pub(crate) fn is_raw(&self) -> bool {
         matches!(&self.form, Form::Number(number)
