@@ -24,13 +24,21 @@ const FETCHED_BYTES_MAX: usize = 24 << 20;
 /// How much is held of a partition at least before it is asked for: some thousand records.
 const FETCHED_BYTES_MIN: usize = 256 << 10;
 
-/// The bytes of a message, without what is not counted: its headers, and what the client adds to each,
-/// which is together more than as much again.
+/// The bytes of a message, without what is not counted: its headers, and what the client adds to
+/// each, which is together more than as much again.
 const MESSAGE_BYTES: usize = 512;
 
-/// How many times what is held at most is fetched at a time: it is counted as the broker keeps it,
-/// compressed to a tenth or less.
-const FETCHES: usize = 32;
+/// The part of what is held that is fetched at a time: it is counted as the broker keeps it,
+/// compressed to a third or less.
+const FETCHES: usize = 8;
+
+/// How much is fetched of a partition at a time at least: some batches. A broker gives a batch that
+/// doesn't fit whole to the first partition of an answer alone, and to the others a part of it that
+/// is of no use.
+const FETCH_BYTES_MIN: usize = 192 << 10;
+
+/// The largest batch, before it is compressed: so that some fit into a fetch.
+const BATCH_BYTES_MAX: usize = 256 << 10;
 
 /// How long a broker may wait with the answer to a fetch of a subscription where there is nothing.
 /// What is published ends the wait at once; another partition that begins to be read waits for so
@@ -125,7 +133,7 @@ pub(super) fn producer(settings: &Settings, transactional_id: &str) -> ClientCon
         // A publish is given to the client at once, so that there is company without waiting for
         // it; this is how long the last of it waits.
         .set("linger.ms", "2")
-        .set("batch.size", (1 << 20).to_string())
+        .set("batch.size", BATCH_BYTES_MAX.to_string())
         .set("batch.num.messages", "100000")
         // Headers repeat: 500 bytes of a record become some 150, at half a gigabyte a second.
         .set("compression.type", "lz4")
@@ -178,7 +186,10 @@ fn reader_of(settings: &Settings, partition_bytes: usize, wait: Duration) -> Cli
     // The client wants a group's name to read at all; nobody ever joins this one.
     let mut config = consumer(settings, &format!("{}readers", settings.prefix));
     config
-        .set("fetch.message.max.bytes", (partition_bytes / FETCHES).to_string())
+        .set(
+            "fetch.message.max.bytes",
+            (partition_bytes / FETCHES).max(FETCH_BYTES_MIN).to_string(),
+        )
         .set("queued.max.messages.kbytes", (partition_bytes >> 10).to_string())
         .set("queued.min.messages", (partition_bytes / MESSAGE_BYTES).to_string())
         .set("fetch.max.bytes", (MESSAGE_BYTES_MAX + partition_bytes).to_string())

@@ -26,8 +26,8 @@ const CALL: Duration = Duration::from_secs(1);
 /// log have that nobody else looks at: it would add up during an outage.
 const SERVE_EVERY: Duration = Duration::from_millis(500);
 
-/// How long a thread may be silent while it has something to do. No call takes more than [`CALL`] by
-/// its own word, but the one about positions may never return where its coordinator was away
+/// How long a thread may be silent while it has something to do. No call takes more than [`CALL`]
+/// by its own word, but the one about positions may never return where its coordinator was away
 /// (librdkafka#5456): then the writer is given up, and the thread ends when the call does.
 const SILENT_MAX: Duration = Duration::from_secs(10);
 
