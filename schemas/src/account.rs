@@ -87,7 +87,7 @@ impl fmt::Display for AccountText {
 
 /// An account of a customer: its scheme and the keyed token of its number, such as `card:5f0c…`.
 ///
-/// - The scheme is one to eight lower-case ASCII letters.
+/// - The scheme is as [`is_scheme`] has it.
 /// - The token is the first 128 bits of HMAC-SHA-256 over the canonical text under the ledger's
 ///   key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -152,8 +152,13 @@ impl FromStr for AccountId {
     }
 }
 
+/// True for what can be the scheme of an account: one to eight lower-case ASCII letters.
+pub fn is_scheme(name: &str) -> bool {
+    (1..=8).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase())
+}
+
 fn scheme(name: &str) -> Option<[u8; 8]> {
-    if name.is_empty() || name.len() > 8 || !name.bytes().all(|byte| byte.is_ascii_lowercase()) {
+    if !is_scheme(name) {
         return None;
     }
     let mut scheme = [0; 8];

@@ -134,3 +134,18 @@ fn the_end_of_the_last_line_is_asked_for_as_the_layout_says() {
         assert_eq!(read(&settings, content.trim_ascii_end()).is_ok(), is_read, "{said}");
     }
 }
+
+/// A code of a cell is as long as the file makes it: a number that may be an account's is masked.
+#[test]
+fn no_number_of_an_account_is_written_as_a_code() {
+    let text = "layout = \"rows\"\ntitle = \"Rows\"\nrevision = 1\nnetwork = \"none\"\n\
+                [file]\ncut = \"rows\"\nseparator = \";\"\nheader = false\n\
+                encoding = \"latin1\"\ncontrol = \"none\"\n\
+                [[record]]\nname = \"row\"\nrole = \"detail\"\n[record.fields]\n\
+                code = { at = 1, type = \"text\" }\n\
+                [[event]]\nof = \"row\"\ncode = \"{code}\"\nkind = \"information\"\n";
+    let settings = of(&Arc::new(Layout::parse(text).unwrap()));
+    let whole = read(&settings, b"TAR\n4556737586899855\n").unwrap();
+    let codes: Vec<&str> = whole.found.iter().map(|f| f.draft.record.code.as_str()).collect();
+    assert_eq!((codes[0], codes[1].contains("455673758689")), ("TAR", false), "{codes:?}");
+}

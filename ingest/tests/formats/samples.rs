@@ -8,6 +8,7 @@ use expect_test::expect_file;
 use ingest::container::{Container, Limits};
 use ingest::format::{Encoding, Framing, Settings, built_in, detect, names};
 use ingest::generate::Plan;
+use schemas::{AccountKey, Direction};
 
 use crate::generated::{bytes, plan};
 use crate::whole::{Whole, read, read_in_pieces, settings, text};
@@ -90,6 +91,30 @@ fn is_as_its_folder_says(path: &Path, whole: &Result<Whole, Refusal>) {
         match detect(&content(path)) {
             Some(detected) => assert_eq!(detected.format, format),
             None => assert!(built_in(&format).is_some(), "{path:?}"),
+        }
+    }
+}
+
+/// No record of a good sample is refused behind the verdict: where money moves, its account is one
+/// that there can be, and the standard rules have one for its kind.
+#[test]
+fn each_good_sample_can_be_posted() {
+    let key = AccountKey::new(&[7; 32]);
+    let is_good = |path: &&PathBuf| !path.components().any(|part| part.as_os_str() == "rejects");
+    for path in all().iter().filter(is_good) {
+        for found in read(&feed(path), &content(path)).unwrap().found {
+            let (record, text) = (&found.draft.record, &found.draft.account);
+            if record.direction == Direction::NONE {
+                continue;
+            }
+            let account = key.account(text);
+            assert_eq!(account.is_some(), !text.is_empty(), "{path:?}: {text}");
+            let fits = match record.kind.as_str() {
+                "settlement" => account.is_none(),
+                "fee" | "return" | "prenote" | "change" | "information" => true,
+                _ => account.is_some(),
+            };
+            assert!(fits, "{path:?}, record {}: {} of {text}", record.index, record.kind);
         }
     }
 }

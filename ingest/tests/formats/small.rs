@@ -143,6 +143,7 @@ fn a_row_has_as_many_cells_as_there_are_names() {
 
 const LINES: &str = r#"
 [file]
+control = "none"
 cut = "lines"
 length = 26
 encoding = "latin1"

@@ -149,7 +149,7 @@ pub(super) fn read(
     draft: &mut Draft,
 ) -> Result<(), Fault> {
     draft.record.code.clear();
-    let code = view.push(&event.code, &mut draft.record.code, true);
+    let code = view.push(&event.code, &mut draft.record.code, false);
     whole?;
     code?;
     let Meaning { case, direction, amount } = meaning.as_ref().map_err(Fault::clone)?;

@@ -26,7 +26,7 @@ use self::file::File;
 use self::mistake::Source;
 use self::names::{Names, Within};
 use self::value::Table;
-use super::model::{Layout, Part, Role, Template};
+use super::model::{Cut, Layout, Part, Role, Template};
 use super::name::intern;
 
 /// Names that layouts can't have: formats that are read by code of their own.
@@ -71,8 +71,9 @@ fn read(top: Table<'_>, text: &str) -> Option<Layout> {
     let network = top.require("network").and_then(value::Value::some_text);
     let is_by_side = top.get("side").and_then(|value| value.word(&[("issuer", true)]));
     let file = File::read(top);
-    let names = Names::read(top);
+    let mut names = Names::read(top);
     let mut file = file?;
+    names.may_be_lines = matches!(file.cut, Cut::LinesOrFixed);
     if let Some(record) = names.records.iter().find(|record| record.role == Role::ColumnNames) {
         file.names_in_a_record(record.table);
     }
@@ -83,7 +84,7 @@ fn read(top: Table<'_>, text: &str) -> Option<Layout> {
     template::mark_accounts(&events, &mut records);
     let sequences = total::sequences(top, &names, &records);
     let totals = total::totals(top, &file, &names, &records);
-    total::control(&file, !sequences.is_empty() || !totals.is_empty(), top);
+    total::control(&file, &totals, &sequences, &records, top);
     Some(Layout {
         text: text.to_owned(),
         digest: Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -114,7 +115,7 @@ fn identifier(file: &File<'_>, names: &Names<'_>) -> Option<Template> {
         value.mistake("a record of the role file_header, which has the identifier", "none");
         return None;
     }
-    let within = Within { names, own: None, seen };
+    let within = Within { names, own: None, seen, repeats: Vec::new() };
     let mut parts = Vec::new();
     for value in value.list() {
         if !parts.is_empty() {

@@ -1,5 +1,6 @@
 //! Events: the groups of records that become one, and what becomes of each.
 
+use schemas::account::is_scheme;
 use schemas::{Direction, Kind};
 
 use super::file::File;
@@ -12,8 +13,8 @@ use super::test::{Sight, tests};
 use super::value::{Table, Value, is_name};
 use crate::format::layout::group::JOINED_MAX;
 use crate::format::layout::model::{
-    Case, DateForm, DatePart, DirectionOf, Event, FieldRef, Form, Joined, Record, Role, Template,
-    Test,
+    Case, DateForm, DatePart, DirectionOf, Event, FieldRef, Form, Joined, Part, Place, Record,
+    Role, Template, Test,
 };
 use crate::format::layout::name::intern;
 
@@ -60,11 +61,13 @@ pub(super) fn events<'a>(
         let mut seen = names.of_roles(&[Role::FileHeader, Role::BatchHeader]);
         seen.push(family);
         seen.extend(joins.iter().map(|joined| joined.family));
-        let within = Within { names, own: Some(family), seen };
-        let reading = Reading { file, within: &within, records };
+        let repeats = joins.iter().filter(|joined| joined.repeats).map(|joined| joined.family);
+        let within = Within { names, own: Some(family), seen, repeats: Vec::new() };
+        let once = Within { repeats: repeats.collect(), ..within.clone() };
+        let reading = Reading { file, within: &within, once: &once, records };
         let orders = &[("given", false), ("any", true)];
         let in_any_order = table.get("order").and_then(|value| value.word(orders));
-        let code = table.require("code").and_then(|value| template(value, &within));
+        let code = table.require("code").and_then(|value| code(value, &within, records));
         let cases = cases(table, &reading);
         events.push(code.map(|code| Event {
             joined: joins,
@@ -157,7 +160,11 @@ fn joins<'a>(table: Table<'a>, names: &Names<'a>, own: usize) -> Vec<Joined> {
 /// What the parts of an event are read by.
 struct Reading<'r, 'a> {
     file: &'r File<'a>,
+    /// What texts, dates and tests can name.
     within: &'r Within<'r, 'a>,
+    /// What money can be of: the same without records that repeat, of which it would be the first
+    /// one's alone.
+    once: &'r Within<'r, 'a>,
     records: &'r [Record],
 }
 
@@ -167,6 +174,8 @@ struct Mapping {
     kind: Option<Kind>,
     direction: Option<DirectionOf>,
     account: Option<Template>,
+    /// True where an account is said, and is a mistake.
+    is_account_wrong: bool,
     money: Written,
     amounts: Vec<(&'static str, Amounted)>,
     control: Option<FieldRef>,
@@ -210,6 +219,7 @@ fn over(case: Mapping, event: &Mapping) -> Mapping {
         kind: case.kind.or_else(|| event.kind.clone()),
         direction: case.direction.or_else(|| event.direction.clone()),
         account: case.account.or_else(|| event.account.clone()),
+        is_account_wrong: case.is_account_wrong || event.is_account_wrong,
         money: case.money.over(&event.money),
         amounts: if case.amounts.is_empty() { event.amounts.clone() } else { case.amounts },
         control: case.control.or(event.control),
@@ -234,6 +244,9 @@ fn case(table: Table<'_>, tests: Vec<Test>, of: Mapping) -> Option<Case> {
     }
     if of.kind.is_none() && table.get("kind").is_none() {
         table.mistake("the key kind", "none");
+    }
+    if let Some(kind) = of.kind.as_ref().filter(|_| is_posted) {
+        concerns(table, kind, of.account.is_some() || of.is_account_wrong);
     }
     let mut amounts = Vec::new();
     for (role, amount) in of.amounts {
@@ -260,18 +273,42 @@ fn case(table: Table<'_>, tests: Vec<Test>, of: Mapping) -> Option<Case> {
     })
 }
 
+/// Notes where what moves money names no account, or one that no posting rule is for.
+fn concerns(table: Table<'_>, kind: &Kind, has_account: bool) {
+    let needs = match kind.as_str() {
+        "settlement" => false,
+        "presentment" | "payment" | "refund" | "reversal" | "chargeback" | "representment" => true,
+        // Others are of a customer or of the house, or post nothing.
+        _ => return,
+    };
+    if needs == has_account {
+        return;
+    }
+    if needs {
+        let expected = format!("the key account beside the kind {kind}, which moves money on it");
+        table.mistake_with(expected, "none", String::from("or say direction = \"none\""));
+        return;
+    }
+    let remedy = "what moves money on a customer's account is a payment; else say account apart in \
+                  the other cases";
+    let expected = format!("no account beside the kind {kind}, which is between institutions");
+    table.mistake_with(expected, "one", String::from(remedy));
+}
+
 /// What a table says of an event.
 fn mapping<'a>(table: Table<'a>, reading: &Reading<'_, 'a>) -> Mapping {
-    let Reading { within, records, .. } = reading;
+    let Reading { within, once, records, .. } = reading;
     let text = |key: &str| table.get(key).and_then(|value| fields(value, within));
-    let number = |value: Value<'a>| super::money::number(value, within, records);
+    let number = |value: Value<'a>| super::money::number(value, once, records);
+    let account = table.get("account").map(|value| account(value, once));
     let amount = table.get("amount").map(|value| Posted::read(value, number));
     let currency =
-        table.get("currency").map(|value| Posted::read(value, |value| currency(value, within)));
+        table.get("currency").map(|value| Posted::read(value, |value| currency(value, once)));
     let mut mapping = Mapping {
         kind: table.get("kind").and_then(kind),
         direction: table.get("direction").and_then(|value| direction(value, reading)),
-        account: table.get("account").and_then(|value| account(value, within)),
+        is_account_wrong: matches!(account, Some(None)),
+        account: account.flatten(),
         money: Written {
             is_wrong: matches!(amount, Some(None)) || matches!(currency, Some(None)),
             amount: amount.flatten(),
@@ -290,7 +327,7 @@ fn mapping<'a>(table: Table<'a>, reading: &Reading<'_, 'a>) -> Mapping {
         if !is_name(entry.key) {
             entry.mistake("a name of small letters, digits and underscores", None);
         }
-        mapping.amounts.extend(money(entry.value, within, records).map(|m| (intern(entry.key), m)));
+        mapping.amounts.extend(money(entry.value, once, records).map(|m| (intern(entry.key), m)));
     }
     let attributes = table.get("attributes").and_then(Value::any_table);
     for entry in attributes.map_or(Vec::new(), Table::entries) {
@@ -312,21 +349,50 @@ fn kind(value: Value<'_>) -> Option<Kind> {
     None
 }
 
-/// The account's text begins with the word that tells where its number counts.
-fn account<'a>(value: Value<'a>, within: &Within<'_, 'a>) -> Option<Template> {
+/// More columns than any code has; a number of so many may be an account's.
+const CODE_COLUMNS_MAX: usize = 16;
+
+/// The event's code, of fields that are no wider than codes are.
+fn code<'a>(value: Value<'a>, within: &Within<'_, 'a>, records: &[Record]) -> Option<Template> {
     let template = template(value, within)?;
-    let text = value.text()?;
-    let scheme = text.split_once(':').map(|(scheme, _)| scheme);
-    if !scheme.is_some_and(is_name) {
-        let expected = "a word and a colon first, such as \"iban:{account}\"";
-        value.mistake(expected, value.shown());
-        return None;
+    for part in &template.0 {
+        let Part::Field(at) = part else { continue };
+        let Some(Place::Columns(first, last)) =
+            super::money::field(records, *at).map(|field| field.place)
+        else {
+            continue;
+        };
+        let width = last.saturating_sub(first).saturating_add(1);
+        if width > CODE_COLUMNS_MAX {
+            let expected = format!("fields of at most {CODE_COLUMNS_MAX} columns, as codes have");
+            value.mistake(expected, format!("one of {width}"));
+        }
     }
     Some(template)
 }
 
+/// The account's text begins with the word that tells where its number counts.
+fn account<'a>(value: Value<'a>, within: &Within<'_, 'a>) -> Option<Template> {
+    let template = template(value, within)?;
+    let text = value.text()?;
+    match text.split_once(':') {
+        Some((scheme, _)) if is_scheme(scheme) => Some(template),
+        Some((scheme, _)) if !scheme.contains('{') => {
+            let expected = "a word of one to eight small letters before the colon";
+            let remedy = String::from("shorten it, as in \"iban:{account}\"");
+            value.mistake_with(expected, format!("{scheme:?}"), remedy);
+            None
+        }
+        _ => {
+            let expected = "a word and a colon first, such as \"iban:{account}\"";
+            value.mistake(expected, value.shown());
+            None
+        }
+    }
+}
+
 fn direction<'a>(value: Value<'a>, reading: &Reading<'_, 'a>) -> Option<DirectionOf> {
-    let Reading { within, records, .. } = reading;
+    let Reading { once: within, records, .. } = reading;
     let Some(table) = value.if_table() else {
         return match value.text()? {
             "sign" => Some(DirectionOf::Sign),
@@ -348,11 +414,25 @@ fn direction<'a>(value: Value<'a>, reading: &Reading<'_, 'a>) -> Option<Directio
             let words = value.list().into_iter().map(|value| super::test::latin1(value, None));
             words.collect()
         };
-        let field = within.named(by)?;
-        return Some(DirectionOf::Field { field, credit: words(credit)?, debit: words(debit)? });
+        let field = within.named(by);
+        let (credits, debits) = (words(credit)?, words(debit)?);
+        for (value, words) in [(credit, &credits), (debit, &debits)] {
+            if words.is_empty() {
+                value.mistake("at least one word", "none");
+            }
+        }
+        if let Some(word) = debits.iter().find(|word| credits.contains(word)) {
+            let found = format!("{:?} in both", String::from_utf8_lossy(word));
+            debit.mistake("words of a debit that are none of a credit", found);
+        }
+        return Some(DirectionOf::Field { field: field?, credit: credits, debit: debits });
     }
+    let value = debit;
     let credit = super::money::number(credit, within, records)?;
     let debit = super::money::number(debit, within, records)?;
+    if credit == debit {
+        value.mistake("another field than that of a credit", value.shown());
+    }
     Some(DirectionOf::Fields { credit, debit })
 }
 

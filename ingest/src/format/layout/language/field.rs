@@ -6,7 +6,7 @@ use super::names::Within;
 use super::value::{Table, Value};
 use super::{date, place};
 use crate::format::layout::model::{
-    Blank, Field, Form, Number, PackedSign, Place, Scale, Sign, Trim, Written,
+    Blank, Cut, Field, Form, Number, PackedSign, Place, Scale, Sign, Trim, Written,
 };
 use crate::format::layout::name::intern;
 
@@ -70,6 +70,13 @@ pub(super) fn field<'a>(
     let kind = table.require("type").and_then(|value| value.word(&types));
     let place = table.require("at").and_then(|at| place::place(at, file, columns));
     let (kind, keys) = kind?;
+    let is_cut_by_characters = matches!(file.cut, Cut::Lines | Cut::Rows(_));
+    if let (true, Type::Packed | Type::Binary, Some(value)) =
+        (is_cut_by_characters, kind, table.get("type"))
+    {
+        let remedy = String::from("cut by fixed or rdw, where no byte ends a line or a cell");
+        value.mistake_with("a type of characters in lines and rows", value.shown(), remedy);
+    }
     table.only(&[KEYS, keys].concat());
     let form = match kind {
         Type::Text => Form::Text,

@@ -100,8 +100,8 @@ impl<'a> File<'a> {
         }
         let includes_itself =
             table.get("prefix_includes_itself").and_then(Value::flag).unwrap_or_default();
-        let point = table.get("decimal").and_then(character).unwrap_or(b'.');
-        let group = table.get("thousands").and_then(character);
+        let point = table.get("decimal").and_then(mark).unwrap_or(b'.');
+        let group = table.get("thousands").and_then(mark);
         if group == Some(point)
             && let Some(value) = table.get("thousands")
         {
@@ -147,18 +147,28 @@ impl<'a> File<'a> {
 }
 
 fn rows(table: Table<'_>) -> Rows {
-    let separator = table.require("separator").and_then(character).unwrap_or(b',');
+    let separator = table.require("separator").and_then(mark).unwrap_or(b',');
     let quote = match table.get("quote") {
         Some(value) if value.if_text() == Some("") => None,
-        Some(value) => character(value),
+        Some(value) => mark(value),
         None => Some(b'"'),
     };
+    if let Some(value) = table.get("separator").filter(|_| quote == Some(separator)) {
+        value.mistake("another character than the quote", value.shown());
+    }
+    for key in ["decimal", "thousands"] {
+        if let (Some(value), Some(quote)) = (table.get(key), quote)
+            && value.if_text().is_some_and(|text| text.as_bytes() == [quote])
+        {
+            value.mistake("another character than the quote", value.shown());
+        }
+    }
     let has_header = table.require("header").and_then(Value::flag).unwrap_or_default();
     Rows { separator, quote, header: if has_header { Header::FirstRow } else { Header::None } }
 }
 
 /// Notes each of these keys that is there.
-fn refuse(table: Table<'_>, keys: &[&str], why: &str) {
+pub(super) fn refuse(table: Table<'_>, keys: &[&str], why: &str) {
     for entry in table.entries() {
         if keys.contains(&entry.key) {
             entry.mistake(format!("no key {}, which is {why}", entry.key), None);
@@ -170,6 +180,19 @@ fn encoding(value: Value<'_>) -> Option<Encoding> {
     let words: Vec<(&str, Encoding)> =
         (Encoding::WORDS.iter()).filter_map(|word| Some((*word, word.parse().ok()?))).collect();
     value.word(&words)
+}
+
+/// One character that stands between or around what is written: none of a number, and none that
+/// ends a line; else a mistake.
+fn mark(value: Value<'_>) -> Option<u8> {
+    let found = character(value)?;
+    let is_one = !found.is_ascii_alphanumeric() && !matches!(found, b'+' | b'-');
+    if !is_one || (found.is_ascii_control() && found != b'\t') {
+        let expected = "a character that is no letter, digit, sign or line end";
+        value.mistake(expected, value.shown());
+        return None;
+    }
+    Some(found)
 }
 
 /// One ASCII character; else a mistake.

@@ -43,6 +43,8 @@ struct Family<'a> {
 pub(super) struct Names<'a> {
     /// The record types in order.
     pub(super) records: Vec<Named<'a>>,
+    /// True where a unit may be a line, which a byte of a packed or binary number can end.
+    pub(super) may_be_lines: bool,
     families: Vec<Family<'a>>,
 }
 
@@ -53,7 +55,7 @@ impl<'a> Names<'a> {
         if tables.is_empty() && top.get("record").is_none() {
             top.mistake("at least one [[record]]", "none");
         }
-        let mut names = Self { records: Vec::new(), families: Vec::new() };
+        let mut names = Self { records: Vec::new(), may_be_lines: false, families: Vec::new() };
         // Those that are like none first, so that the others find them wherever they stand.
         let mut of_table: Vec<Option<Named<'a>>> = Vec::new();
         let mut seen: Vec<&str> = Vec::new();
@@ -76,6 +78,14 @@ impl<'a> Names<'a> {
                 like.mistake_with(expected, format!("{text:?}"), did_you_mean(text, known()));
                 continue;
             };
+            if let Some(own) = table.get("role") {
+                let remedy = String::from("leave it out, or make it a record of its own");
+                own.mistake_with(
+                    format!("no role beside like: it is that of {text}"),
+                    own.shown(),
+                    remedy,
+                );
+            }
             let (family, role, fields) = (*family, *role, fields.clone());
             *named = Some(names.member(*table, name, family, role, fields));
         }
@@ -101,7 +111,6 @@ impl<'a> Names<'a> {
         role: Role,
         mut fields: Vec<Option<Value<'a>>>,
     ) -> Named<'a> {
-        let role = table.get("role").and_then(|value| value.word(ROLES)).unwrap_or(role);
         let own = table.get("fields").and_then(Value::any_table).map(Table::entries);
         for entry in own.unwrap_or_default() {
             if !is_name(entry.key) {
@@ -140,11 +149,26 @@ impl<'a> Names<'a> {
         self.families.get(family).map_or(&[], |family| &family.fields)
     }
 
-    /// True where a field says this, in the first record of its family that has it.
+    /// What is written of a field in each record of its family that has it, the one that is like
+    /// no other first.
+    pub(super) fn written(&self, at: FieldRef) -> Vec<Value<'a>> {
+        let family = self.records.iter().filter(|record| record.family == at.family);
+        let is_like = |record: &&Named<'_>| record.table.get("like").is_some();
+        let (others, root): (Vec<_>, Vec<_>) = family.partition(is_like);
+        let all = root.into_iter().chain(others);
+        all.filter_map(|record| *record.fields.get(at.field)?).collect()
+    }
+
+    /// True where a field says this, in every record of its family that has it.
     pub(super) fn says(&self, at: FieldRef, key: &str) -> bool {
-        let mut family = self.records.iter().filter(|record| record.family == at.family);
-        let value = family.find_map(|record| *record.fields.get(at.field)?);
-        value.and_then(Value::if_table).is_some_and(|table| table.get(key).is_some())
+        let says = |value: Value<'_>| value.if_table().is_some_and(|t| t.get(key).is_some());
+        self.written(at).into_iter().all(says)
+    }
+
+    /// True where a field is of bytes that are no characters.
+    fn is_raw(&self, at: FieldRef) -> bool {
+        let kind = |value: &Value<'a>| value.if_table()?.get("type")?.if_text();
+        self.written(at).iter().filter_map(kind).any(|kind| ["packed", "binary"].contains(&kind))
     }
 
     /// The families of this role.
@@ -186,7 +210,7 @@ impl<'a> Names<'a> {
     /// mistake.
     pub(super) fn every(&self, value: Value<'a>) -> Vec<FieldRef> {
         let all: Vec<usize> = (0..self.families.len()).collect();
-        let within = Within { names: self, own: None, seen: all };
+        let within = Within { names: self, own: None, seen: all, repeats: Vec::new() };
         let mut found = Vec::new();
         for value in value.list() {
             let Some(text) = value.text() else { continue };
@@ -218,6 +242,8 @@ pub(super) struct Within<'n, 'a> {
     pub(super) own: Option<usize>,
     /// The families that can be seen.
     pub(super) seen: Vec<usize>,
+    /// Those among them that can't be named, as there may be several and only the first is read.
+    pub(super) repeats: Vec<usize>,
 }
 
 impl<'a> Within<'_, 'a> {
@@ -249,7 +275,13 @@ impl<'a> Within<'_, 'a> {
             let remedy = did_you_mean(name, fields.iter().copied());
             value.mistake_with(format!("a field of {record}{known}"), format!("{name:?}"), remedy);
         }
-        Some(FieldRef { family, field: found? })
+        let at = FieldRef { family, field: found? };
+        if self.names.may_be_lines && self.names.is_raw(at) {
+            let remedy = String::from("cut by fixed or rdw, where no byte ends a line");
+            let expected = "a field of characters, as the content may be lines";
+            value.mistake_with(expected, format!("{text:?}"), remedy);
+        }
+        Some(at)
     }
 
     /// True where this is the name of a field that needs no record's name before it.
@@ -274,6 +306,12 @@ impl<'a> Within<'_, 'a> {
             let remedy = "a record of another group can't be seen from here; join it";
             let remedy = self.own.map(|_| String::from(remedy));
             value.mistake_with(expected, format!("one of {record}"), remedy);
+            return None;
+        }
+        if self.repeats.contains(&found.family) {
+            let remedy = format!("make {record} an event of its own");
+            let found = format!("one of {record}, which repeats");
+            value.mistake_with("a field of a record that is there once", found, remedy);
             return None;
         }
         Some(found.family)

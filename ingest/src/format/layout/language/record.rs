@@ -22,7 +22,7 @@ pub(super) fn records<'a>(
     for named in &names.records {
         let mut seen = headers.clone();
         seen.push(named.family);
-        let within = Within { names, own: Some(named.family), seen };
+        let within = Within { names, own: Some(named.family), seen, repeats: Vec::new() };
         let fields: Vec<Option<Field>> = (named.fields.iter())
             .zip(names.fields(named.family))
             .map(|(value, name)| field(name, (*value)?, file, &within, columns))
@@ -51,6 +51,7 @@ pub(super) fn records<'a>(
         });
     }
     nearness(names, &records);
+    scales(names, &records);
     structure(names, file);
     records
 }
@@ -69,6 +70,31 @@ fn nearness(names: &Names<'_>, records: &[Record]) {
             let near = value.and_then(Value::if_table).and_then(|table| table.get("near"));
             if let Some(near) = near.filter(|_| !has_year) {
                 near.mistake("a field of the type date that has its year", near.shown());
+            }
+        }
+    }
+}
+
+/// Notes numbers of records that are like another whose point is at another place than there: an
+/// amount is summed and posted by one reference, whichever of them it is of.
+fn scales(names: &Names<'_>, records: &[Record]) {
+    for (record, named) in records.iter().zip(&names.records) {
+        let is_like = named.table.get("like").is_some();
+        for (number, field) in record.fields.iter().enumerate().filter(|_| is_like) {
+            let Some(Form::Number(own)) = field.as_ref().map(|field| &field.form) else { continue };
+            let root = (records.iter().zip(&names.records))
+                .find(|(other, named)| {
+                    other.family == record.family && named.table.get("like").is_none()
+                })
+                .and_then(|(other, named)| Some((other.fields.get(number)?.as_ref()?, named.name)));
+            let Some((Field { form: Form::Number(first), name, .. }, of)) = root else { continue };
+            let written = named.fields.get(number).copied().flatten();
+            if let Some(written) = written.filter(|_| own.scale != first.scale) {
+                let said = written.if_table().and_then(|table| table.get("scale"));
+                let remedy = String::from("say the same scale here");
+                let found = said.map_or(String::from("none"), Value::shown);
+                let expected = format!("the scale that {of}.{name} has");
+                said.unwrap_or(written).mistake_with(expected, found, remedy);
             }
         }
     }
@@ -94,7 +120,13 @@ fn overlaps(named: &Named<'_>, fields: &[Option<Field>]) {
     for (field, value) in fields.iter().zip(&named.fields) {
         let (Some(field), Some(value)) = (field, value) else { continue };
         let may = value.if_table().and_then(|table| table.get("overlaps")).and_then(Value::flag);
-        if let (Place::Columns(first, last), None | Some(false)) = (field.place, may) {
+        let (first, last) = match field.place {
+            Place::Columns(first, last) => (first, last),
+            Place::Cell(cell) => (cell, cell),
+            // Names and numbers of cells can't be compared: each is told among its own.
+            Place::Named(name) => (!name, !name),
+        };
+        if may != Some(true) {
             placed.push((first, last, field, *value));
         }
     }
@@ -102,9 +134,13 @@ fn overlaps(named: &Named<'_>, fields: &[Option<Field>]) {
     for pair in placed.windows(2) {
         let [(_, end, former, _), (first, last, later, value)] = pair else { continue };
         if first <= end {
+            let (what, found) = match later.place {
+                Place::Columns(..) => ("columns", format!("{first}-{last}")),
+                Place::Cell(_) | Place::Named(_) => ("a cell", String::from("one")),
+            };
             value.mistake_with(
-                format!("columns of its own for {}", later.name),
-                format!("{first}-{last}, which {} of {} has too", former.name, named.name),
+                format!("{what} of its own for {}", later.name),
+                format!("{found}, which {} of {} has too", former.name, named.name),
                 String::from("say overlaps = true where that is meant"),
             );
         }

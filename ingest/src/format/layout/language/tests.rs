@@ -130,6 +130,10 @@ const CHANGES: &[(&str, &str)] = &[
     (r#"record = "note""#, r#"record = "header""#),
     ("joined = [{ record = \"note\", repeats = true }]\n", ""),
     (r#""savings:{account}""#, r#""{account}""#),
+    (r#""savings:{account}""#, r#""northgate:{account}""#),
+    (r#""savings:{account}""#, r#""bank_1:{account}""#),
+    ("account = \"savings:{account}\"\n", ""),
+    (r#"kind = "payment""#, r#"kind = "settlement""#),
     (r#""savings:{account}""#, r#""savings:{acount}""#),
     (r#""savings:{account}""#, r#""savings:{account""#),
     (r#"amount = "amount""#, r#"amount = "code""#),
@@ -152,8 +156,88 @@ const CHANGES: &[(&str, &str)] = &[
     (r#"name = "sum""#, r#"name = "records""#),
     ("[file]", "[file"),
     ("revision = 1", "revision = 1\nrevision = 2"),
+    // What reads, posts or counts something else than it seems to.
+    (r#"like = "movement""#, "like = \"movement\"\nrole = \"skipped\""),
+    (r#"at = "36-38", type = "text" }"#, FOREIGN_AMOUNT),
+    (r#""savings:{account}""#, r#""savings:{note.text}""#),
+    (r#"amount = "amount""#, r#"amount = "note.text""#),
+    (r#"code = "{code}""#, r#"code = "{note.text}""#),
+    (r#""15-25", type = "number""#, r#""15-20", type = "packed""#),
+    (r#"credit = "C", debit = "D""#, r#"credit = ["C", "D"], debit = "D""#),
+    (r#"credit = "C", debit = "D""#, r#"credit = [], debit = "D""#),
+    (r#"by = "side", credit = "C", debit = "D""#, r#"credit = "amount", debit = "amount""#),
+    (r#"counts = "records""#, "counts = \"records\"\ndirection = \"debit\""),
+    (r#"counts = "records""#, "counts = \"batches\"\nof = \"note\""),
+    (r#"sums = "movement.amount""#, "sums = \"movement.amount\"\nof = \"movement\""),
+    (r#"sums = "movement.amount""#, r#"sums = ["movement.amount", "*.amount"]"#),
+    (r#"sums = "movement.amount""#, DIFFERENCE),
+    (r#"stated = "trailer.sum""#, "is = 0\nzero_is_blank = true"),
+    (r#"claims = "unsigned""#, CLAIMED_TWICE),
+    ("[[total]]", "[[sequence]]\nfield = \"header.number\"\nscope = \"batch\"\n\n[[total]]"),
+    (r#"role = "file_trailer""#, r#"role = "skipped""#),
     // A word that says that nothing proves the file, beside what does.
     ("length = 40", "length = 40\ncontrol = \"none\""),
+];
+
+const FOREIGN_AMOUNT: &str =
+    "at = \"36-38\", type = \"text\" }\namount = { at = \"15-25\", type = \"number\" }";
+
+const DIFFERENCE: &str =
+    "sums = \"movement.amount\"\nby = \"absolute_difference\"\ndirection = \"debit\"\nplus = 1";
+
+const CLAIMED_TWICE: &str = r#"claims = "unsigned"
+
+[[total]]
+name = "again"
+stated = "trailer.sum"
+scope = "file"
+sums = "movement.amount"
+claims = "unsigned"
+"#;
+
+/// Rows without anything that proves them.
+const ROWS: &str = r#"layout = "rows"
+title = "Rows"
+revision = 1
+network = "rows"
+
+[file]
+cut = "rows"
+separator = ";"
+decimal = ","
+thousands = "."
+header = true
+encoding = "latin1"
+control = "none"
+
+[[record]]
+name = "row"
+role = "detail"
+[record.fields]
+account = { at = "Account", type = "text", blank = "reject" }
+amount = { at = "Amount", type = "decimal", scale = 2 }
+
+[[event]]
+of = "row"
+code = "row"
+kind = "payment"
+direction = "sign"
+account = "rows:{account}"
+amount = "amount"
+currency = "EUR"
+"#;
+
+const CHANGES_OF_ROWS: &[(&str, &str)] = &[
+    (r#"separator = ";""#, r#"separator = "\"""#),
+    (r#"separator = ";""#, r#"separator = "1""#),
+    (r#"separator = ";""#, "separator = \";\"\nquote = \"\\n\""),
+    (r#"decimal = ",""#, r#"decimal = "0""#),
+    (r#"decimal = ",""#, r#"decimal = ".""#),
+    (r#"thousands = ".""#, r#"thousands = "-""#),
+    (r#"thousands = ".""#, r#"thousands = "\"""#),
+    (r#"at = "Amount""#, r#"at = "Account""#),
+    (r#"type = "decimal", scale = 2"#, r#"type = "packed", scale = 2"#),
+    ("control = \"none\"\n", ""),
 ];
 
 #[test]
@@ -184,16 +268,31 @@ fn names_lead_to_places() {
 #[test]
 fn a_mistake_is_told_by_place_and_remedy() {
     let mut told = String::new();
-    for (from, to) in CHANGES {
-        let changed = TEXT.replacen(from, to, 1);
-        assert_ne!(changed, TEXT, "{from}");
-        let mistakes = Layout::parse(&changed).unwrap_err();
+    let rows = CHANGES_OF_ROWS.iter().map(|change| (ROWS, change));
+    for (text, (from, to)) in CHANGES.iter().map(|change| (TEXT, change)).chain(rows) {
+        let changed = text.replacen(from, to, 1);
+        assert_ne!(changed, text, "{from}");
+        let mistakes = Layout::parse(&changed).err().unwrap_or_default();
+        assert!(!mistakes.is_empty(), "{from} -> {to}");
         told.push_str(&format!("{:?} -> {to:?}\n", from.lines().next().unwrap_or_default()));
         for mistake in mistakes {
             told.push_str(&format!("  {mistake}\n"));
         }
     }
     expect_file!["mistakes.txt"].assert_eq(&told);
+}
+
+/// Of content that may be lines, packed and binary numbers may be there, and may not be read.
+#[test]
+fn what_a_line_end_may_cut_is_not_referred_to() {
+    let text = TEXT.replace("cut = \"lines\"", "cut = \"lines_or_fixed\"");
+    let number = r#"number = { at = "2-7", type = "number" }"#;
+    let check = "check = { at = \"16-17\", type = \"binary\" }";
+    let text = text.replace(number, &format!("{number}\n{check}"));
+    assert!(Layout::parse(&text).is_ok());
+    let named = text.replace("[\"header.number\"]", "[\"header.check\"]");
+    let [mistake] = Layout::parse(&named).unwrap_err().try_into().unwrap();
+    assert!(mistake.expected.contains("a field of characters"), "{mistake}");
 }
 
 #[test]
@@ -207,7 +306,7 @@ fn mistakes_are_told_all_at_once() {
         .replace("scope = \"file\"\nsums", "scope = \"batch\"\nsums");
     let mistakes = Layout::parse(&text).unwrap_err();
     let lines: Vec<usize> = mistakes.iter().map(|mistake| mistake.line).collect();
-    assert_eq!(lines, [17, 22, 50, 56, 59, 67, 75, 77]);
+    assert_eq!(lines, [17, 22, 50, 56, 59, 67, 75, 77, 78]);
 }
 
 #[test]
@@ -215,6 +314,14 @@ fn a_layout_that_proves_nothing_may_say_so() {
     let bare = TEXT.split("[[total]]").next().unwrap();
     let [mistake] = Layout::parse(bare).unwrap_err().try_into().unwrap();
     assert!(mistake.expected.contains("by which a file proves that it is whole"), "{mistake}");
+    // Nor does a number that runs to wherever the file was cut off prove anything.
+    let number = format!("{bare}[[sequence]]\nfield = \"header.number\"\n");
+    let [mistake] = Layout::parse(&number).unwrap_err().try_into().unwrap();
+    assert_eq!(mistake.found, "others only", "{mistake}");
+    let to_the_end = number.replace("[\"header.number\"]", "[\"header.date\"]");
+    let to_the_end =
+        to_the_end.replace("\"header.number\"", "[\"header.number\", \"trailer.records\"]");
+    assert!(Layout::parse(&to_the_end).is_ok());
     let said = bare.replace("length = 40", "length = 40\ncontrol = \"none\"");
     assert!(Layout::parse(&said).unwrap().totals.is_empty());
 }

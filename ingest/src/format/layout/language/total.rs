@@ -2,7 +2,7 @@
 
 use schemas::Direction;
 
-use super::file::File;
+use super::file::{File, refuse};
 use super::money::{as_number, field};
 use super::names::{Names, Within};
 use super::test::{Sight, tests};
@@ -56,6 +56,7 @@ pub(super) fn sequences<'a>(
     for table in top.tables("sequence", OF_SEQUENCE) {
         let Some(value) = table.require("field") else { continue };
         let fields = names.every(value);
+        once(value, &fields, names);
         for at in &fields {
             let form = field(records, *at).map(|field| &field.form);
             if !matches!(form, None | Some(Form::Number(_) | Form::Digits)) {
@@ -64,6 +65,7 @@ pub(super) fn sequences<'a>(
         }
         let scope = table.get("scope").map_or(Some(Scope::File), |value| value.word(SCOPES));
         let first = table.get("first").map_or(Some(1), |value| value.integer(0..=i64::MAX));
+        batched(table, scope, names);
         if let (Some(scope), Some(first)) = (scope, first) {
             sequences.push(Sequence { fields, scope, first });
         }
@@ -89,9 +91,15 @@ pub(super) fn totals<'a>(
             }
             seen.push(name);
         }
-        if let Some(total) = total(table, name.unwrap_or_default(), file, names, records) {
-            totals.push(total);
+        let Some(total) = total(table, name.unwrap_or_default(), file, names, records) else {
+            continue;
+        };
+        let former = totals.iter().find(|known: &&Total| known.claims == total.claims);
+        if let (Some(_), Some(former), Some(value)) = (total.claims, former, table.get("claims")) {
+            let found = format!("{}, which {:?} is already", value.shown(), former.name);
+            value.mistake("a sum of the file that no other total is", found);
         }
+        totals.push(total);
     }
     totals
 }
@@ -115,11 +123,11 @@ fn total<'a>(
     let first = stated.as_ref().and_then(|stated| stated.first());
     let mut seen = headers;
     seen.extend(first.map(|first| first.family));
-    let within = Within { names, own: first.map(|first| first.family), seen };
+    let within = Within { names, own: first.map(|first| first.family), seen, repeats: Vec::new() };
     let sight = Sight { file, within: &within, unit: None };
     let when = tests(table.get("when"), &sight, &mut Vec::new()).unwrap_or_default();
     let all: Vec<usize> = (0..names.families()).collect();
-    let within = Within { names, own: None, seen: all };
+    let within = Within { names, own: None, seen: all, repeats: Vec::new() };
     let sight = Sight { file, within: &within, unit: None };
     let only = tests(table.get("only"), &sight, &mut Vec::new()).unwrap_or_default();
     let directions = &[("debit", true), ("credit", false)];
@@ -133,6 +141,8 @@ fn total<'a>(
         table.mistake("claims at sums of the scope file only", "it elsewhere");
     }
     same_scale(table, &stated, &counted, names, records);
+    without_effect(table, &counted);
+    batched(table, Some(scope), names);
     Some(Total {
         name: intern(name),
         stated,
@@ -174,7 +184,7 @@ fn stated<'a>(
         None => &[],
     };
     let all: Vec<usize> = (0..names.families()).collect();
-    let within = Within { names, own: None, seen: all };
+    let within = Within { names, own: None, seen: all, repeats: Vec::new() };
     let mut found: Vec<FieldRef> = Vec::new();
     for value in value.list() {
         let at = within.named(value)?;
@@ -205,11 +215,7 @@ fn counted<'a>(table: Table<'a>, names: &Names<'a>, records: &[Record]) -> Optio
     let (counts, sums) = (table.get("counts"), table.get("sums"));
     let sums = match (counts, sums) {
         (Some(counts), None) => {
-            for entry in table.entries() {
-                if ["minus", "by"].contains(&entry.key) {
-                    entry.mistake(format!("no key {}, which is of sums only", entry.key), None);
-                }
-            }
+            refuse(table, &["minus", "by"], "of sums only");
             return Some(match counts.word(COUNTS)? {
                 Count::Records => Counted::Records,
                 Count::Events => Counted::Events,
@@ -237,6 +243,7 @@ fn counted<'a>(table: Table<'a>, names: &Names<'a>, records: &[Record]) -> Optio
     };
     let plus = numbers(sums);
     let minus = table.get("minus").map_or(Vec::new(), numbers);
+    once(table.get("minus").unwrap_or(sums), &[plus.as_slice(), &minus].concat(), names);
     if by != Some(true) {
         return Some(Counted::Sum { plus, minus });
     }
@@ -246,6 +253,43 @@ fn counted<'a>(table: Table<'a>, names: &Names<'a>, records: &[Record]) -> Optio
             sums.mistake("one field, whose debits and credits are compared", sums.shown());
             None
         }
+    }
+}
+
+/// Notes keys that change nothing of what is counted.
+fn without_effect(table: Table<'_>, counted: &Counted) {
+    match counted {
+        Counted::Records => refuse(table, &["direction"], "of events and sums only"),
+        Counted::Events => (),
+        Counted::Batches => {
+            refuse(table, &["direction", "only", "of"], "of records, events and sums only");
+        }
+        Counted::Sum { .. } => refuse(table, &["of"], "of counts only"),
+        Counted::Difference(_) => {
+            refuse(table, &["of"], "of counts only");
+            refuse(table, &["direction", "plus"], "of other totals than a difference");
+        }
+    }
+    if table.get("is").is_some() {
+        refuse(table, &["when", "zero_is_blank"], "of what is stated in a field");
+    }
+}
+
+/// Notes a field that is named twice, and would count twice.
+fn once(value: Value<'_>, fields: &[FieldRef], names: &Names<'_>) {
+    for (number, at) in fields.iter().enumerate() {
+        if fields.iter().take(number).any(|former| former == at) {
+            value.mistake("each field once", format!("{} twice", called(names, *at)));
+        }
+    }
+}
+
+/// Notes what is of a batch where there is none.
+fn batched(table: Table<'_>, scope: Option<Scope>, names: &Names<'_>) {
+    let has_batches = !names.of_roles(&[Role::BatchTrailer]).is_empty();
+    if let Some(value) = table.get("scope").filter(|_| scope == Some(Scope::Batch) && !has_batches)
+    {
+        value.mistake("a record of the role batch_trailer, which ends a batch", "none");
     }
 }
 
@@ -288,19 +332,48 @@ fn same_scale(
     }
 }
 
+/// True where a file that is cut off, or that lacks something, is told by a total or by a number:
+/// a header or trailer always states the one, the file's trailer has the other. A record that is
+/// skipped may be missing, and with it what it states.
+fn proves(totals: &[Total], sequences: &[Sequence], records: &[Record]) -> bool {
+    let roles = [Role::FileHeader, Role::BatchHeader, Role::BatchTrailer, Role::FileTrailer];
+    let is_of = |at: &FieldRef, roles: &[Role]| {
+        records.iter().any(|record| record.family == at.family && roles.contains(&record.role))
+    };
+    let is_stated = |total: &Total| {
+        let is_there = total.stated.iter().any(|at| is_of(at, &roles));
+        total.always.is_some() || (is_there && total.when.is_empty() && !total.zero_is_blank)
+    };
+    totals.iter().any(is_stated)
+        || (sequences.iter())
+            .any(|numbers| numbers.fields.iter().any(|at| is_of(at, &[Role::FileTrailer])))
+}
+
 /// Notes where a layout proves nothing and doesn't say so, or says so and does.
-pub(super) fn control(file: &File<'_>, has_any: bool, top: Table<'_>) {
+pub(super) fn control(
+    file: &File<'_>,
+    totals: &[Total],
+    sequences: &[Sequence],
+    records: &[Record],
+    top: Table<'_>,
+) {
     let says_none = file.table.get("control");
     let word = says_none.and_then(|value| value.word(&[("none", ())]));
-    let is_tried = top.get("total").is_some() || top.get("sequence").is_some();
+    let written = |key| top.get(key).map_or(0, |value| value.list().len());
+    let (of_totals, of_sequences) = (written("total"), written("sequence"));
+    // One that is itself a mistake is told once.
+    let is_read = (of_totals, of_sequences) == (totals.len(), sequences.len());
+    let proves = proves(totals, sequences, records);
     match (says_none, word) {
-        (Some(value), Some(())) if has_any => {
-            value.mistake("no control = \"none\" beside a [[total]] or a [[sequence]]", "it");
+        (Some(value), Some(())) if proves => {
+            value.mistake("no control = \"none\" beside what proves that a file is whole", "it");
         }
-        (None, _) if !has_any && !is_tried => {
+        (None, _) if !proves && is_read => {
             let remedy = String::from("say control = \"none\" where the file states none");
-            let expected = "a [[total]] or a [[sequence]] by which a file proves that it is whole";
-            file.table.mistake_with(expected, "neither", remedy);
+            let expected = "a [[total]] that a header or trailer always states, or a [[sequence]] \
+                            that ends in the file trailer, by which a file proves that it is whole";
+            let found = if of_totals == 0 && of_sequences == 0 { "neither" } else { "others only" };
+            file.table.mistake_with(expected, found, remedy);
         }
         _ => (),
     }
