@@ -100,8 +100,15 @@ async fn a_connection_cut_in_mid_commit_loses_and_doubles_nothing() {
     let mut settings = schema.settings.clone();
     settings.port = proxy.port;
     settings.answer_timeout = Duration::from_millis(300);
-    let inner = PostgresStore::open_probed(settings, probe).await.unwrap();
-    inner.open_ledger(&ledger(i32::try_from(SHARDS).unwrap())).await.unwrap();
+    // Its tables are made with patience: that a server is slow is not what is tested.
+    let patient = schema.open().await;
+    patient.open_ledger(&ledger(i32::try_from(SHARDS).unwrap())).await.unwrap();
+    let inner = loop {
+        match PostgresStore::open_probed(settings.clone(), probe.clone()).await {
+            Err(processors::store::Error::Retry { .. }) => (),
+            opened => break opened.unwrap(),
+        }
+    };
     let store = FaultyStore::new(inner, Plan::none());
     let (on_failure, mut failures) = mpsc::unbounded_channel();
     store.seen.lock().unwrap().on_failure = Some(on_failure);

@@ -26,19 +26,21 @@ const FETCHED_BYTES_MIN: usize = 256 << 10;
 
 /// The bytes of a message, without what is not counted: its headers, and what the client adds to
 /// each, which is together more than as much again.
-const MESSAGE_BYTES: usize = 512;
+const MESSAGE_BYTES: usize = 1_024;
 
 /// The part of what is held that is fetched at a time: it is counted as the broker keeps it,
 /// compressed to a third or less.
-const FETCHES: usize = 8;
+const FETCHES: usize = 4;
 
-/// How much is fetched of a partition at a time at least: some batches. A broker gives a batch that
-/// doesn't fit whole to the first partition of an answer alone, and to the others a part of it that
-/// is of no use.
-const FETCH_BYTES_MIN: usize = 192 << 10;
+/// How much is fetched of a partition at a time at least: what some chunks of a file put there in
+/// one publish. A broker gives a batch that doesn't fit whole to the first partition of an answer
+/// alone, and to the others a part of it that is of no use.
+const FETCH_BYTES_MIN: usize = 384 << 10;
 
-/// The largest batch, before it is compressed: so that some fit into a fetch.
-const BATCH_BYTES_MAX: usize = 256 << 10;
+/// The largest batch, before it is compressed: all that a publish has for a partition. While one of
+/// a partition is under way, the client has no more than five messages beside it, and asks for the
+/// answer without a pause: sixteen of them so leave nothing to a broker on the same cores.
+const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// How long a broker may wait with the answer to a fetch of a subscription where there is nothing.
 /// What is published ends the wait at once; another partition that begins to be read waits for so
@@ -130,9 +132,9 @@ pub(super) fn producer(settings: &Settings, transactional_id: &str) -> ClientCon
         .set("acks", "all")
         .set("enable.idempotence", "true")
         .set("max.in.flight.requests.per.connection", "5")
-        // A publish is given to the client at once, so that there is company without waiting for
-        // it; this is how long the last of it waits.
-        .set("linger.ms", "2")
+        // Until a publish has been given to the client, which takes some milliseconds: what goes
+        // before has the rest wait for its answer.
+        .set("linger.ms", "5")
         .set("batch.size", BATCH_BYTES_MAX.to_string())
         .set("batch.num.messages", "100000")
         // Headers repeat: 500 bytes of a record become some 150, at half a gigabyte a second.
