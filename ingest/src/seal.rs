@@ -1,5 +1,5 @@
-//! What a reader keeps between chunks, sealed: it holds what a header said, account numbers too, and
-//! is kept in a topic that many may read (ADR 0008).
+//! What a reader keeps between chunks, sealed: it holds what a header said, account numbers too,
+//! and is kept in a topic that many may read (ADR 0008).
 
 use aes_siv::KeyInit as _;
 use aes_siv::siv::Aes128Siv;
