@@ -110,6 +110,13 @@ impl File {
         self.work.is_none() && ends.contains(&self.state) && self.segments.iter().all(is_undone)
     }
 
+    /// How many of its records were rejected so far: what publishing could not read, and what
+    /// shards could not apply.
+    pub fn rejected(&self) -> i64 {
+        let by_shards: i64 = self.segments.iter().map(|segment| segment.rejected).sum();
+        self.checkpoint.rejected.saturating_add(by_shards)
+    }
+
     /// The id of the first occurrence of its content: all of them, and what is resubmitted of
     /// them, lie in the partition of `files` that this one belongs to.
     pub fn first_id(&self, ledger: &str) -> FileId {

@@ -235,8 +235,7 @@ impl Standing {
             is_off.contains(&row.state) && self.arrivals.get(key) != Some(&now)
         });
         let published = roll.files.iter().any(|(id, file)| {
-            let rejected: i64 = file.segments.iter().map(|segment| segment.rejected).sum();
-            let is_off = file.checkpoint.rejected + rejected > 0
+            let is_off = file.rejected() > 0
                 || !file.verdict.is_proven()
                 || (file.state.is_end() && file.state != FileState::RECONCILED);
             let now = (file.state.clone(), file.duplicates);

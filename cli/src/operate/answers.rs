@@ -174,9 +174,8 @@ impl Tries {
             if !file.is_at_end() {
                 return None;
             }
-            let rejected: i64 = file.segments.iter().map(|segment| segment.rejected).sum();
             let is_applied = file.segments.iter().any(|segment| 0 < segment.applied);
-            match 0 < rejected.saturating_add(file.checkpoint.rejected) {
+            match 0 < file.rejected() {
                 true => tries.rejected += 1,
                 false if is_applied => tries.applied += 1,
                 false => tries.others += 1,

@@ -357,8 +357,7 @@ fn wrong_records(file: &File, command: &FileCommand) -> Option<String> {
     if indices.len() != byte_offsets.len() {
         return Some("expected the byte at which each record begins".to_owned());
     }
-    let rejected: i64 = file.segments.iter().map(|segment| segment.rejected).sum();
-    let rejected = rejected.saturating_add(file.checkpoint.rejected);
+    let rejected = file.rejected();
     let found = indices.len();
     let is_too_many = found > RESUBMITTED_MAX.min(usize::try_from(rejected).unwrap_or_default());
     is_too_many.then(|| {

@@ -38,8 +38,7 @@ pub(super) fn conclude(file: &mut File) {
     match reconcile(file) {
         Ok(()) => {
             let records = file.verdict.records;
-            let by_shards: i64 = file.segments.iter().map(|segment| segment.rejected).sum();
-            let rejected = file.verdict.rejects.saturating_add(by_shards);
+            let rejected = file.rejected();
             tracing::info!(%file_id, object, records, rejected, "file reconciled");
             file.state = FileState::RECONCILED;
             file.reason = None;
