@@ -43,9 +43,11 @@ const FETCH_BYTES_MIN: usize = 384 << 10;
 const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// How long a broker may wait with the answer to a fetch of a subscription where there is nothing.
-/// What is published ends the wait at once; another partition that begins to be read waits for so
-/// long, since a client has one fetch under way at each broker.
-const FOLLOW_WAIT: Duration = Duration::from_millis(100);
+/// What is published ends the wait at once. A client has one fetch under way at each broker, so
+/// this is also how long a partition waits that begins to be read; and one that has work where
+/// others have none, as that of a hot account: while enough of it is held a fetch of the others is
+/// under way, and it is not asked for until that is over.
+const FOLLOW_WAIT: Duration = Duration::from_millis(20);
 
 /// The same for reads of a range, which end with such a wait: it is how the end is noticed.
 const READ_WAIT: Duration = Duration::from_millis(10);
