@@ -206,7 +206,7 @@ pub(crate) struct FeedFlags {
     /// A layout that describes its files.
     #[arg(long, value_name = "FILE", requires = "inbox", group = "described")]
     pub(crate) layout: Option<String>,
-    /// The page of its text: ascii, latin1, cp037, cp500, cp1140 or cp1047.
+    /// The page of its text: ascii, latin1, utf8, cp037, cp500, cp1140 or cp1047.
     #[arg(long, value_name = "PAGE", requires = "inbox")]
     pub(crate) encoding: Option<String>,
     /// How messages are laid into its files: auto, vbs, blocked or rdw.

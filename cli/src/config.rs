@@ -324,7 +324,7 @@ fn feed(values: &Values) -> anyhow::Result<FeedConfig> {
         None => optional(values, FEED_KEYS, "format")?
             .context("format is missing; give it a value, or name a layout")?,
     };
-    Ok(FeedConfig {
+    let feed = FeedConfig {
         after: after(values)?,
         place,
         encoding: encoding(values, layout.as_deref().or(built_in(&format).as_deref()))?,
@@ -343,7 +343,12 @@ fn feed(values: &Values) -> anyhow::Result<FeedConfig> {
         unpacked_bytes_max: number("unpacked_bytes_max")?,
         unpacked_ratio_max: number("unpacked_ratio_max")?,
         name,
-    })
+    };
+    if let Some(why) = feed.settings()?.misfit() {
+        let said = values.get(key(FEED_KEYS, "encoding")?);
+        bail!("{}: {why}", said.map_or(feed.name, |said| said.origin.to_string()));
+    }
+    Ok(feed)
 }
 
 /// The layout that describes a feed's files, where it has one of its own.

@@ -63,6 +63,9 @@ pub enum GenerateError {
     /// No format has this name.
     #[error("no such format: {0}")]
     Format(UnknownWord),
+    /// The format can't be in the page of the plan.
+    #[error("{0}")]
+    Page(String),
     /// The plan asks for more or less than a file of this format can hold.
     #[error("{what}: expected {expected}, found {found}")]
     Plan {
@@ -87,6 +90,10 @@ pub fn generate(plan: &Plan, out: &mut impl Write) -> Result<Generated, Generate
     in_range("records", plan.records, 1, RECORDS_MAX)?;
     in_range("accounts", plan.accounts, 1, ACCOUNTS_MAX)?;
     in_range("bad records of a million", u64::from(plan.bad_per_million), 0, 1_000_000)?;
+    let layout = crate::format::built_in(&plan.format);
+    if let Some(why) = plan.encoding.misfit(&plan.format, layout.as_deref()) {
+        return Err(GenerateError::Page(why));
+    }
     match plan.format.as_str() {
         "nacha" => nacha::generate(plan, out),
         "ipm" => ipm::generate(plan, out),

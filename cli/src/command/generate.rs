@@ -20,7 +20,7 @@ pub(crate) struct GenerateFlags {
     /// Where to write it [default: standard output]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The page of its text: ascii, latin1, cp037, cp500, cp1140 or cp1047.
+    /// The page of its text: ascii, latin1, utf8, cp037, cp500, cp1140 or cp1047.
     #[arg(long, value_name = "PAGE", default_value = "ascii")]
     encoding: Encoding,
     /// How messages are laid into it: auto, vbs, blocked or rdw; files of lines ignore it.

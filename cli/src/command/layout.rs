@@ -139,6 +139,9 @@ fn read(flags: &CheckFlags, layout: &Arc<Layout>, sample: &Path) -> Result<Endin
         posted: flags.posted_amount,
         record_bytes_max: RECORD_BYTES_MAX,
     };
+    if let Some(why) = settings.misfit() {
+        return Err(Failure::Usage(anyhow::anyhow!(why)));
+    }
     let mut explain = Explain::new(layout, &settings);
     let mut draft = Draft::new("check", layout.name());
     let (mut events, mut rejects) = (0_u64, 0_u64);

@@ -45,7 +45,8 @@ pub(crate) struct ParseFlags {
     /// A layout that describes it, in place of a format.
     #[arg(long, value_name = "FILE", conflicts_with = "format")]
     layout: Option<PathBuf>,
-    /// The page of its text: ascii, latin1, cp037, cp500, cp1140 or cp1047 [default: told likewise]
+    /// The page of its text: ascii, latin1, utf8, cp037, cp500, cp1140 or cp1047 [default: told
+    /// likewise]
     #[arg(long, value_name = "PAGE")]
     encoding: Option<Encoding>,
     /// How messages are laid into it: auto, vbs, blocked or rdw.

@@ -1,8 +1,8 @@
-//! EBCDIC pages by table, and text of one byte a character.
+//! EBCDIC pages by table, and text of one byte a character; UTF-8 where cells are separated.
 //!
-//! Every page here maps its 256 bytes one to one onto ISO 8859-1, so a translated record is as long
-//! as it was, and columns stay where they are. The EBCDIC pages differ at a dozen bytes only, so
-//! they are written as differences from the first.
+//! Every page but UTF-8 maps its 256 bytes one to one onto ISO 8859-1, so a translated record is as
+//! long as it was, and columns stay where they are. The EBCDIC pages differ at a dozen bytes only,
+//! so they are written as differences from the first.
 //!
 //! The euro sign of cp1140 is the one character that ISO 8859-1 has not. Translated, it stands
 //! where ISO 8859-15 has it, at A4, and whoever makes text of it knows the page: see
@@ -21,7 +21,7 @@ impl Encoding {
     /// The table from this page to ISO 8859-1; none where the bytes are that already.
     pub(crate) fn page(self) -> Option<&'static Page> {
         match self {
-            Self::Ascii | Self::Latin1 => None,
+            Self::Ascii | Self::Latin1 | Self::Utf8 => None,
             // The same bytes: what A4 is, is another character.
             Self::Cp037 | Self::Cp1140 => Some(&CP037),
             Self::Cp500 => Some(&CP500),
@@ -56,12 +56,18 @@ impl Encoding {
         matches!(character, 0x20..=0x7e) || (character >= 0xa0 && self != Self::Ascii)
     }
 
-    /// Adds text in ISO 8859-1 to a string; what is no text becomes a question mark.
+    /// Adds text to a string: in UTF-8 where that is the page, in ISO 8859-1 else. What is no text
+    /// becomes a question mark.
     pub(crate) fn push_text(self, into: &mut String, text: &[u8]) {
         match std::str::from_utf8(text) {
             Ok(plain) if text.iter().all(|byte| matches!(byte, 0x20..=0x7e)) => {
                 into.push_str(plain)
             }
+            _ if self == Self::Utf8 => text.utf8_chunks().for_each(|chunk| {
+                let shown = |letter: char| if letter.is_control() { '?' } else { letter };
+                into.extend(chunk.valid().chars().map(shown));
+                into.extend((!chunk.invalid().is_empty()).then_some('?'));
+            }),
             _ => into.extend(
                 text.iter().map(|byte| if self.is_text(*byte) { self.shown(*byte) } else { '?' }),
             ),
@@ -217,6 +223,8 @@ mod tests {
         };
         assert_eq!(shown(Encoding::Latin1, b"S\xc3O\n"), "SÃO?");
         assert_eq!(shown(Encoding::Ascii, b"S\xc3O\n"), "S?O?");
+        assert_eq!(shown(Encoding::Utf8, "Łódź\t5 €".as_bytes()), "Łódź?5 €");
+        assert_eq!(shown(Encoding::Utf8, b"S\xc3O, \xe2\x82"), "S?O, ?");
         assert_eq!(shown(Encoding::Cp037, b"5 \xa4"), "5 ¤");
         assert_eq!(shown(Encoding::Cp1140, b"5 \xa4"), "5 €");
     }

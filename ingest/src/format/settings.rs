@@ -38,6 +38,11 @@ impl Settings {
         self.layout.clone().or_else(|| layout::built_in(&self.format))
     }
 
+    /// Why no content of the format can be in the page; none where it can.
+    pub fn misfit(&self) -> Option<String> {
+        self.encoding.misfit(&self.format, self.layout().as_deref())
+    }
+
     /// A digest over all settings, hexadecimal, the same whatever their order in the code.
     ///
     /// Each is hashed by name and value, in the order of their names. Of a layout it is the whole
@@ -131,6 +136,8 @@ words! {
         Ascii = "ascii",
         /// ISO 8859-1.
         Latin1 = "latin1",
+        /// UTF-8, of rows alone: a character has one to four bytes, so columns can't be counted.
+        Utf8 = "utf8",
         /// EBCDIC of the United States and Brazil.
         Cp037 = "cp037",
         /// International EBCDIC.
@@ -139,6 +146,20 @@ words! {
         Cp1140 = "cp1140",
         /// EBCDIC of open systems, as z/OS UNIX has it.
         Cp1047 = "cp1047",
+    }
+}
+
+impl Encoding {
+    /// Why no content of a format, which has this layout, can be in this page; none where it can.
+    pub(crate) fn misfit(self, format: &str, layout: Option<&Layout>) -> Option<String> {
+        let is_one = self == Self::Utf8 && !layout.is_some_and(Layout::has_rows);
+        is_one.then(|| {
+            format!(
+                "encoding: {self} is a page for rows of separated cells, and the columns of \
+                 {format} are counted in bytes; name the page that the sender writes, such as \
+                 latin1"
+            )
+        })
     }
 }
 
@@ -215,7 +236,7 @@ mod tests {
     fn an_unknown_word_is_told_the_known_ones() {
         let error = "ebcdic".parse::<Encoding>().unwrap_err();
         let expected =
-            "expected one of ascii, latin1, cp037, cp500, cp1140, cp1047, found \"ebcdic\"";
+            "expected one of ascii, latin1, utf8, cp037, cp500, cp1140, cp1047, found \"ebcdic\"";
         assert_eq!(error.to_string(), expected);
         for word in Framing::WORDS {
             assert_eq!(word.parse::<Framing>().unwrap().to_string(), *word);

@@ -46,8 +46,14 @@ fn formats() -> &'static [&'static str] {
 /// Those whose files have no identifier of their own.
 const UNIDENTIFIED: [&str; 2] = ["adyen_settlement", "paypal_stl"];
 
-const ENCODINGS: [Encoding; 5] =
-    [Encoding::Ascii, Encoding::Latin1, Encoding::Cp037, Encoding::Cp500, Encoding::Cp1047];
+const ENCODINGS: [Encoding; 6] = [
+    Encoding::Ascii,
+    Encoding::Latin1,
+    Encoding::Utf8,
+    Encoding::Cp037,
+    Encoding::Cp500,
+    Encoding::Cp1047,
+];
 
 #[test]
 fn every_format_page_and_framing_reads_back_whole() {
@@ -55,6 +61,11 @@ fn every_format_page_and_framing_reads_back_whole() {
         for encoding in ENCODINGS {
             for framing in [Framing::Vbs, Framing::Blocked, Framing::Rdw] {
                 let plan = Plan { encoding, framing, ..plan(format, 2_500) };
+                if let Some(why) = settings_of(&plan).misfit() {
+                    let refused = generate(&plan, &mut Vec::new()).unwrap_err();
+                    assert_eq!(refused.to_string(), why);
+                    continue;
+                }
                 let (bytes, generated) = bytes(&plan);
                 let whole = read(&settings_of(&plan), &bytes).unwrap();
                 assert_eq!(whole.found.len(), 2_500);

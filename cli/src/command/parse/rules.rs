@@ -106,7 +106,7 @@ impl Rules {
             (Some(said), Some(seen)) if said.is_ebcdic() != seen.is_ebcdic() => Some(seen),
             (said, seen) => said.or(seen),
         });
-        Ok(Some(Settings {
+        let settings = Settings {
             encoding: encoding.unwrap_or(Encoding::Ascii),
             format,
             layout,
@@ -114,7 +114,11 @@ impl Rules {
             side: flags.side,
             posted: flags.posted_amount,
             record_bytes_max: self.record_bytes_max,
-        }))
+        };
+        match settings.misfit() {
+            Some(why) => bail!("{why}"),
+            None => Ok(Some(settings)),
+        }
     }
 }
 

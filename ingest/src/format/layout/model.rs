@@ -214,6 +214,20 @@ impl Layout {
         format!("{}, {}, {proofs}", count(records, "record type"), count(events, "event"))
     }
 
+    /// The schemes of the accounts that its events name, such as `card`.
+    pub fn account_schemes(&self) -> impl Iterator<Item = &str> {
+        let cases = self.events.iter().flat_map(|event| &event.cases);
+        cases.filter_map(|case| match case.account.as_ref()?.0.first()? {
+            Part::Text(text) => text.split(':').next(),
+            Part::Field(_) => None,
+        })
+    }
+
+    /// True where content is cut into rows of separated cells.
+    pub(crate) fn has_rows(&self) -> bool {
+        matches!(self.cut, Cut::Rows(_))
+    }
+
     /// The page of a feed that names none.
     pub fn encoding(&self) -> Encoding {
         self.encoding

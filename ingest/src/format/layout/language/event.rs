@@ -412,7 +412,9 @@ fn direction<'a>(value: Value<'a>, reading: &Reading<'_, 'a>) -> Option<Directio
     if let Some(by) = table.get("by") {
         let words = |value: Value<'a>| -> Option<Vec<Vec<u8>>> {
             let words = value.list().into_iter().map(|value| super::test::latin1(value, None));
-            words.collect()
+            let mut words = words.collect::<Option<Vec<_>>>()?;
+            super::test::add_utf8(&mut words);
+            Some(words)
         };
         let field = within.named(by);
         let (credits, debits) = (words(credit)?, words(debit)?);

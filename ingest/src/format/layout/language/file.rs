@@ -92,6 +92,14 @@ impl<'a> File<'a> {
         if !matches!(kind, Kind::Rows) {
             refuse(table, OF_ROWS, "of rows only");
         }
+        if encoding == Some(Encoding::Utf8)
+            && !matches!(kind, Kind::Rows)
+            && let Some(value) = table.get("encoding")
+        {
+            let expected = "a page of one byte a character, since columns are counted in bytes";
+            let remedy = String::from("name the page that the sender writes, such as latin1");
+            value.mistake_with(expected, value.shown(), remedy);
+        }
         if !matches!(kind, Kind::Rdw | Kind::RdwLittle) {
             refuse(table, &["prefix_includes_itself"], "of rdw and rdw_little only");
         }

@@ -54,7 +54,10 @@ fn test<'a>(entry: Entry<'a>, sight: &Sight<'_, 'a>, columns: &mut Vec<String>) 
     let values: Vec<Option<Vec<u8>>> =
         listed.list().into_iter().map(|value| latin1(value, width)).collect();
     let values: Option<Vec<Vec<u8>>> = values.into_iter().collect();
-    let values = values?;
+    let mut values = values?;
+    if width.is_none() {
+        add_utf8(&mut values);
+    }
     if values.is_empty() {
         listed.mistake("at least one value", "none");
         return None;
@@ -103,6 +106,15 @@ fn tested(entry: Entry<'_>, sight: &Sight<'_, '_>, columns: &mut Vec<String>) ->
             None
         }
     }
+}
+
+/// Adds those of these words that are written otherwise in UTF-8 as they are there: rows may be in
+/// either page.
+pub(super) fn add_utf8(words: &mut Vec<Vec<u8>>) {
+    let beyond_ascii = words.iter().filter(|word| !word.is_ascii());
+    let others = beyond_ascii.map(|word| word.iter().copied().map(char::from).collect::<String>());
+    let others: Vec<Vec<u8>> = others.map(String::into_bytes).collect();
+    words.extend(others);
 }
 
 /// The characters of a value, one byte each, as many as there are columns; else a mistake.

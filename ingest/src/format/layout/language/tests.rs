@@ -99,6 +99,7 @@ const CHANGES: &[(&str, &str)] = &[
     (r#"cut = "lines""#, r#"cut = "rows""#),
     ("length = 40", r#"separator = ";""#),
     (r#"encoding = "latin1""#, r#"encoding = "utf8""#),
+    (r#"encoding = "latin1""#, r#"encoding = "utf-16""#),
     (r#"["header.number"]"#, r#"["trailer.sum"]"#),
     (r#"name = "note""#, r#"name = "movement""#),
     (r#"name = "note""#, r#"name = "No te""#),
