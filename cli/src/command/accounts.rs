@@ -17,6 +17,8 @@ use schemas::outcome::{AccountState, Outcome};
 use schemas::{AccountId, AccountText, Currency};
 use serde::Serialize;
 
+use number::Schemes;
+
 use super::books::{Books, BooksFlags, block_on, block_on_work};
 use super::{Ending, Failure};
 use crate::operate::asked::Asked;
@@ -50,7 +52,8 @@ enum AccountsCommand {
     Show {
         /// Its id, such as card:5f0c… or clearing:ach#7.
         account: Option<String>,
-        /// Its number: card:DIGITS, ach:ROUTING:NUMBER or merchant:ID.
+        /// Its number: card:DIGITS, ach:ROUTING:NUMBER, merchant:ID, or as a layout's `account`
+        /// writes it, such as bank:341:0001:54133.
         #[arg(long, value_name = "SCHEME:NUMBER", conflicts_with = "account")]
         number: Option<String>,
     },
@@ -77,7 +80,8 @@ struct StateFlags {
     /// Their ids, such as card:5f0c….
     #[arg(value_name = "ACCOUNT", required_unless_present = "number")]
     accounts: Vec<String>,
-    /// Their numbers: card:DIGITS, ach:ROUTING:NUMBER or merchant:ID.
+    /// Their numbers: card:DIGITS, ach:ROUTING:NUMBER, merchant:ID, or as a layout's `account`
+    /// writes them.
     #[arg(long, value_name = "SCHEME:NUMBER")]
     number: Vec<String>,
     #[command(flatten)]
@@ -201,7 +205,7 @@ pub(crate) fn run(flags: &AccountsFlags) -> Result<Ending, Failure> {
             let limit = flags.limit.unwrap_or(POSTINGS_SHOWN);
             let (id, number) = match (account, number) {
                 (Some(id), None) => (number::id(id).map_err(Failure::Usage)?, None),
-                (None, Some(number)) => ("", Some(typed(number)?)),
+                (None, Some(number)) => ("", Some(typed(number, &books)?)),
                 _ => {
                     return Err(Failure::Usage(anyhow::anyhow!(
                         "give an account's id, or its number with --number"
@@ -224,8 +228,9 @@ pub(crate) fn run(flags: &AccountsFlags) -> Result<Ending, Failure> {
 }
 
 /// A number that was typed, in its canonical form.
-fn typed(number: &str) -> Result<AccountText, Failure> {
-    number::canonical(number).context("--number").map_err(Failure::Usage)
+fn typed(number: &str, books: &Books) -> Result<AccountText, Failure> {
+    let schemes = Schemes::of(&books.config);
+    number::canonical(number, &schemes).context("--number").map_err(Failure::Usage)
 }
 
 /// The account of a number.
@@ -242,7 +247,7 @@ fn set(flags: &AccountsFlags, told: &StateFlags, state: &AccountState) -> Result
         let account = id.parse().context("a house account is ours, and always open");
         accounts.push(account.map_err(Failure::Usage)?);
     }
-    let numbers = told.number.iter().map(|number| typed(number));
+    let numbers = told.number.iter().map(|number| typed(number, &books));
     let numbers = numbers.collect::<Result<Vec<AccountText>, Failure>>()?;
     block_on_work(async {
         for number in &numbers {

@@ -1,5 +1,6 @@
 //! A layout that can't be used: told at the start, in one sentence, before anything is made.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -16,6 +17,8 @@ layout = \"own.toml\"
 ";
 
 const LAYOUT: &str = include_str!("../../../sample-files/layouts/harbour.toml");
+
+const MOVEMENTS: &str = include_str!("../../../sample-files/layouts/harbour/movements.txt");
 
 /// One line on standard error, which has these words; code 2, and nothing else.
 fn assert_told(run: &Run, words: &[&str]) {
@@ -84,4 +87,50 @@ fn a_layout_of_a_flag_is_told_with_the_flag() {
         let run = batchless::run(folder.path(), command);
         assert_told(&run, &["batchless: ", "--layout: none.toml can't be read: No such file"]);
     }
+}
+
+/// UTF-8 has no columns of bytes: who says it of lines is told so, with the line that says it.
+#[test]
+fn a_page_that_a_format_cannot_be_in_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("inbox")).unwrap();
+    let config = CONFIG.replace("layout = \"own.toml\"", "format = \"nacha\"\nencoding = \"utf8\"");
+    fs::write(folder.path().join("batchless.toml"), config).unwrap();
+    for run in runs(folder.path()) {
+        let begin =
+            "batchless: feed harbour: batchless.toml, line 7: encoding: utf8 is a page for rows";
+        assert_told(&run, &[begin, "nacha", "latin1"]);
+    }
+    let generate = ["generate", "--format", "cnab240", "--records", "1", "--encoding", "utf8", "x"];
+    let run = batchless::run(folder.path(), &generate);
+    assert_told(&run, &["batchless: encoding: utf8 is a page for rows", "cnab240"]);
+}
+
+/// An account that a layout names is found by what the layout writes, and by no other scheme.
+#[test]
+fn an_account_of_a_layout_is_found_by_its_number() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("inbox")).unwrap();
+    fs::write(folder.path().join("own.toml"), LAYOUT).unwrap();
+    fs::write(folder.path().join("inbox/one.txt"), MOVEMENTS).unwrap();
+    fs::write(folder.path().join("batchless.toml"), CONFIG).unwrap();
+    let run = batchless::run(folder.path(), &["run", "--once", "--config", "batchless.toml"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+
+    let movements = MOVEMENTS.lines().filter(|line| line.starts_with('D'));
+    let numbers: BTreeSet<&str> = movements.map(|line| line[3..15].trim()).collect();
+    assert!(!numbers.is_empty());
+    for number in numbers {
+        let typed = format!("harbour:{number}");
+        let arguments = ["accounts", "show", "--number", &typed, "--output", "json"];
+        let run = batchless::run(folder.path(), &arguments);
+        assert_eq!(run.code, Some(0), "{run:?}");
+        let id = run.objects()[0]["account"].as_str().unwrap().to_owned();
+        assert!(id.starts_with("harbour:") && !id.contains(number), "{id}");
+    }
+    let run = batchless::run(folder.path(), &["accounts", "show", "--number", "harbor:1"]);
+    assert_told(
+        &run,
+        &["batchless: --number: expected one of card, ach, merchant", "harbour", "found another"],
+    );
 }

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! - `number`: the account's number as `accounts show --number` takes it (`card:DIGITS`,
-//!   `ach:ROUTING:NUMBER` or `merchant:ID`); its masked label is made of it.
+//!   `ach:ROUTING:NUMBER`, `merchant:ID`, or as a layout writes it); its masked label is made of
+//!   it.
 //! - `account`: in the place of a number, the account's id; the label stays as it is.
 //! - `state`: `open` (where it is empty, or there is no such column), `frozen` or `closed`.
 //!
@@ -29,7 +30,7 @@ use schemas::{AccountId, AccountKey};
 use serde::Serialize;
 
 use super::change::{Change, apply};
-use super::number;
+use super::number::{self, Schemes};
 use crate::command::books::{Books, BooksFlags, block_on_work};
 use crate::command::{Ending, Failure};
 use crate::operate::asked::Asked;
@@ -52,7 +53,8 @@ pub(super) fn run(file: &Path, asked: &Asked, flags: &BooksFlags) -> Result<Endi
     let output = flags.output;
     let name = file.display().to_string();
     block_on_work(async {
-        let changes = read(file, &books.ledger_key().await?).with_context(|| name.clone())?;
+        let known = Known { key: books.ledger_key().await?, schemes: Schemes::of(&books.config) };
+        let changes = read(file, &known).with_context(|| name.clone())?;
         if changes.is_empty() {
             return Err(Failure::Other(anyhow::anyhow!("{name}: there is no account in it")));
         }
@@ -83,17 +85,23 @@ fn print(imported: &Imported, output: Output) -> anyhow::Result<()> {
     }
 }
 
+/// What a number is made an account by.
+struct Known {
+    key: AccountKey,
+    schemes: Schemes,
+}
+
 /// Reads and checks every line.
-fn read(file: &Path, key: &AccountKey) -> anyhow::Result<Vec<Change>> {
+fn read(file: &Path, known: &Known) -> anyhow::Result<Vec<Change>> {
     let input: Box<dyn io::Read> = if file == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
         Box::new(std::fs::File::open(file).context("it can't be read")?)
     };
-    read_lines(BufReader::new(input), key)
+    read_lines(BufReader::new(input), known)
 }
 
-fn read_lines(mut input: impl BufRead, key: &AccountKey) -> anyhow::Result<Vec<Change>> {
+fn read_lines(mut input: impl BufRead, known: &Known) -> anyhow::Result<Vec<Change>> {
     let mut columns: Option<Columns> = None;
     let mut changes = Vec::new();
     let mut lines: HashMap<AccountId, u32> = HashMap::new();
@@ -113,7 +121,7 @@ fn read_lines(mut input: impl BufRead, key: &AccountKey) -> anyhow::Result<Vec<C
             columns = Some(Columns::new(&fields).with_context(here)?);
             continue;
         };
-        let change = columns.change(&fields, key).with_context(here)?;
+        let change = columns.change(&fields, known).with_context(here)?;
         if let Some(before) = lines.insert(change.account, line) {
             bail!("line {line}: the account of line {before} comes again; leave one of them out");
         }
@@ -150,7 +158,7 @@ impl Columns {
         Ok(columns)
     }
 
-    fn change(&self, fields: &[String], key: &AccountKey) -> anyhow::Result<Change> {
+    fn change(&self, fields: &[String], known: &Known) -> anyhow::Result<Change> {
         if fields.len() != self.count {
             bail!("expected {} fields, found {}", self.count, fields.len());
         }
@@ -165,14 +173,14 @@ impl Columns {
         let state = AccountState::from(state);
         match (field(self.number), field(self.account)) {
             (Some(number), None) => {
-                let text = number::canonical(number).context("number")?;
-                let account = key.account(&text).context("number: its scheme is unknown")?;
+                let text = number::canonical(number, &known.schemes).context("number")?;
+                let account = known.key.account(&text).context("number: its scheme is unknown")?;
                 Ok(Change::to(account, &state).labelled(text.label().as_deref()))
             }
             (None, Some(id)) => {
                 let expected = || {
-                    "account: expected card:, ach: or merchant: and 32 hexadecimal digits, found \
-                     another text"
+                    "account: expected a scheme such as card, a colon and 32 hexadecimal digits, \
+                     found another text"
                 };
                 Ok(Change::to(id.parse().ok().with_context(expected)?, &state))
             }
@@ -232,8 +240,12 @@ mod tests {
         AccountKey::new(&[7; 32])
     }
 
+    fn known() -> Known {
+        Known { key: key(), schemes: Schemes::default() }
+    }
+
     fn import(text: &str) -> anyhow::Result<Vec<Change>> {
-        read_lines(text.as_bytes(), &key())
+        read_lines(text.as_bytes(), &known())
     }
 
     #[test]
@@ -249,9 +261,9 @@ mod tests {
         let changes = import(&text).unwrap();
         let states: Vec<String> = changes.iter().map(|it| it.state().to_string()).collect();
         assert_eq!(states, ["open", "frozen", "closed"]);
-        let expected = number::canonical("card:5413330089010012").unwrap();
+        let expected = number::canonical("card:5413330089010012", &Schemes::default()).unwrap();
         assert_eq!(Some(changes[0].account), key().account(&expected));
-        let expected = number::canonical("ach:990000660:0010 \"5").unwrap();
+        let expected = number::canonical("ach:990000660:0010 \"5", &Schemes::default()).unwrap();
         assert_eq!(Some(changes[1].account), key().account(&expected));
         assert_eq!(changes[2].account.to_string(), id);
         assert!(import("").unwrap().is_empty());
@@ -269,7 +281,7 @@ mod tests {
             ("number,state\ncard:5413330089010012,shut\n", "line 2: state: expected open"),
             ("number\n\n5413330089010012\n", "line 3: number: expected card:DIGITS"),
             ("number\ncard:541333008901001x\n", "line 2: number: expected card: and 8 to 19"),
-            ("account\ncard:5413330089010012\n", "line 2: account: expected card:, ach: or"),
+            ("account\ncard:5413330089010012\n", "line 2: account: expected a scheme such as card"),
             ("number,account\n,\nx,y\n", "line 3: expected a number or an account"),
             ("number\n\"card:5413330089010012\n", "line 2: expected a closing quote"),
             ("number\n\"a\"b\n", "line 2: expected a comma behind a closing quote"),
@@ -282,6 +294,6 @@ mod tests {
         let long = format!("number\n{}\n", "9".repeat(5_000));
         let error = format!("{:#}", import(&long).unwrap_err());
         assert!(error.starts_with("line 2: expected at most 4096 bytes"), "{error}");
-        assert!(read_lines(&b"number\n\xff\n"[..], &key()).is_err());
+        assert!(read_lines(&b"number\n\xff\n"[..], &known()).is_err());
     }
 }

@@ -2,8 +2,13 @@
 //!
 //! Nothing of it is repeated in an error: what is typed wrong may still be a number.
 
+use std::collections::BTreeSet;
+
 use anyhow::bail;
+use ingest::format::built_in;
 use schemas::{AccountId, AccountText};
+
+use crate::config::Config;
 
 /// A card number, as ISO 7812 has it and the readers take it.
 const CARD_DIGITS: std::ops::RangeInclusive<usize> = 8..=19;
@@ -13,6 +18,29 @@ const ACH_NUMBER_LENGTH_MAX: usize = 35;
 
 /// The longest identity of a merchant: DE 42, the card acceptor ID.
 const MERCHANT_LENGTH_MAX: usize = 15;
+
+/// The longest number that is taken of an account by a layout, which may be made of several fields.
+const LAYOUT_NUMBER_LENGTH_MAX: usize = 128;
+
+/// The schemes of the accounts that layouts name: the built-in ones, and those of a ledger's feeds.
+/// What is typed before a colon is known, so that a slip makes no account.
+#[derive(Debug, Default)]
+pub(crate) struct Schemes(BTreeSet<String>);
+
+impl Schemes {
+    pub(crate) fn of(config: &Config) -> Self {
+        let built_in = ingest::format::names().iter().filter_map(|name| built_in(name));
+        let own = config.feeds.iter().filter_map(|feed| feed.layout.clone());
+        let layouts = built_in.chain(own);
+        let mut all = BTreeSet::new();
+        layouts.for_each(|layout| all.extend(layout.account_schemes().map(str::to_owned)));
+        all.retain(|scheme| !OF_READERS.contains(&scheme.as_str()));
+        Self(all)
+    }
+}
+
+/// The schemes whose numbers are checked as the readers check them.
+const OF_READERS: [&str; 3] = ["card", "ach", "merchant"];
 
 /// The text, where it can be an account's id: a scheme and a token, or the name of a house account
 /// such as `clearing:ach#7`.
@@ -25,8 +53,8 @@ pub(crate) fn id(typed: &str) -> anyhow::Result<&str> {
         return Ok(typed);
     }
     bail!(
-        "expected an account's id: card:, ach: or merchant: and 32 hexadecimal digits, or the name of a house \
-         account such as clearing:ach#7; for a number use --number"
+        "expected an account's id: a scheme such as card, a colon and 32 hexadecimal digits, or the \
+         name of a house account such as clearing:ach#7; for a number use --number"
     )
 }
 
@@ -49,9 +77,12 @@ fn is_house(typed: &str) -> bool {
 /// # Errors
 ///
 /// Where it is none that a file could have.
-pub(crate) fn canonical(typed: &str) -> anyhow::Result<AccountText> {
+pub(crate) fn canonical(typed: &str, schemes: &Schemes) -> anyhow::Result<AccountText> {
     let Some((scheme, number)) = typed.split_once(':') else {
-        bail!("expected card:DIGITS, ach:ROUTING:NUMBER or merchant:ID, found no colon");
+        bail!(
+            "expected card:DIGITS, ach:ROUTING:NUMBER, merchant:ID or the account as a layout \
+             writes it, found no colon"
+        );
     };
     let mut text = AccountText::new();
     text.begin(scheme);
@@ -64,7 +95,12 @@ pub(crate) fn canonical(typed: &str) -> anyhow::Result<AccountText> {
             text.push_str(number);
         }
         "merchant" => text.push_str(printable(number, MERCHANT_LENGTH_MAX)?),
-        _ => bail!("expected card, ach or merchant before the colon, found another"),
+        _ if schemes.0.contains(scheme) => text.push_str(of_layout(number)?),
+        _ => {
+            let known = OF_READERS.iter().copied().chain(schemes.0.iter().map(String::as_str));
+            let known = known.collect::<Vec<_>>().join(", ");
+            bail!("expected one of {known} before the colon, found another")
+        }
     }
     Ok(text)
 }
@@ -103,6 +139,16 @@ fn printable(typed: &str, length_max: usize) -> anyhow::Result<&str> {
     Ok(number)
 }
 
+/// As the layout's `account` writes it behind the scheme: each field without blanks around it.
+fn of_layout(typed: &str) -> anyhow::Result<&str> {
+    let number = typed.trim_matches(' ');
+    let length = number.chars().count();
+    if !(1..=LAYOUT_NUMBER_LENGTH_MAX).contains(&length) || number.chars().any(char::is_control) {
+        bail!("expected 1 to {LAYOUT_NUMBER_LENGTH_MAX} characters, found another text");
+    }
+    Ok(number)
+}
+
 fn is_digits(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -113,6 +159,7 @@ mod tests {
 
     #[test]
     fn a_number_is_written_as_the_readers_write_it() {
+        let schemes = Schemes(["bank".to_owned()].into());
         for (typed, expected) in [
             ("card:5413330089010012", Some("card:5413330089010012")),
             ("card: 5413330089010012 ", Some("card:5413330089010012")),
@@ -128,10 +175,13 @@ mod tests {
             ("merchant: SHOP 1 ", Some("merchant:SHOP 1")),
             ("merchant:1234567890123456", None),
             ("merchant:", None),
+            ("bank: 341:0001:54133 ", Some("bank:341:0001:54133")),
+            ("bank:", None),
+            ("bank:54133\t", None),
             ("cart:5413330089010012", None),
             ("5413330089010012", None),
         ] {
-            let found = canonical(typed);
+            let found = canonical(typed, &schemes);
             assert_eq!(found.as_ref().ok().map(AccountText::reveal), expected, "{typed}");
             if let Err(error) = found {
                 assert!(!error.to_string().contains("54133"), "{error}");
