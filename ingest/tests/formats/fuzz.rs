@@ -1,6 +1,6 @@
 //! Whatever the bytes, the format and the layout: no panic, and the same however it comes in.
 //!
-//! `PROPTEST_CASES=1000000 cargo test -p ingest --test formats fuzz` runs it for long.
+//! `PROPTEST_CASES=1000000 cargo test -p ingest --test formats fuzz::nacha` runs one for long.
 
 use std::sync::{Arc, LazyLock};
 
@@ -63,19 +63,52 @@ fn changed(content: &[u8], changes: &[Change]) -> Vec<u8> {
     content
 }
 
-proptest! {
-    #[test]
-    fn any_bytes_read_the_same_in_any_pieces(
-        which in any::<Index>(),
-        changes in changes(),
-        pieces in prop::collection::vec(1_usize..2_000, 1..5),
-    ) {
-        let (settings, content) = which.get(&SAMPLES);
-        let content = changed(content, &changes);
-        let whole = read(settings, &content);
-        prop_assert_eq!(read_in_pieces(settings, &content, &pieces), whole);
-    }
+/// A test a reader: any bytes read the same in any pieces.
+macro_rules! readers {
+    ($($format:ident),+) => {
+        const FUZZED: &[&str] = &[$(stringify!($format)),+];
 
+        proptest! {
+            $(
+                #[test]
+                fn $format(
+                    which in any::<Index>(),
+                    changes in changes(),
+                    pieces in prop::collection::vec(1_usize..2_000, 1..5),
+                ) {
+                    static OF_FORMAT: LazyLock<Vec<&(Settings, Vec<u8>)>> = LazyLock::new(|| {
+                        let is_it = |of: &&(Settings, Vec<u8>)| of.0.format == stringify!($format);
+                        SAMPLES.iter().filter(is_it).collect()
+                    });
+                    let (settings, content) = which.get(&OF_FORMAT);
+                    let content = changed(content, &changes);
+                    let whole = read(settings, &content);
+                    prop_assert_eq!(read_in_pieces(settings, &content, &pieces), whole);
+                }
+            )+
+        }
+    };
+}
+
+readers!(
+    nacha,
+    ipm,
+    cnab240,
+    cnab400,
+    base2,
+    base2_itf,
+    adyen_settlement,
+    paypal_stl,
+    statement_csv
+);
+
+/// A reader without its own is an error.
+#[test]
+fn every_reader_has_its_own() {
+    assert!(names().iter().all(|name| FUZZED.contains(name)));
+}
+
+proptest! {
     #[test]
     fn any_text_is_a_layout_that_reads_or_is_told_its_mistakes(
         which in any::<Index>(),
