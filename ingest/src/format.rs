@@ -101,6 +101,7 @@ macro_rules! formats {
         pub fn detect(first: &[u8]) -> Option<Detected> {
             $( if let Some(detected) = <$reader>::detect(first) { return Some(detected); } )+
             if let Some(detected) = layout::detect(first) { return Some(detected); }
+            if let Some(detected) = layout::resembles(first) { return Some(detected); }
             $( if let Some(detected) = <$reader>::resembles(first) { return Some(detected); } )+
             None
         }

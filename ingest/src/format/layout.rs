@@ -19,7 +19,7 @@ mod explain;
 mod built_in;
 
 pub use built_in::built_in;
-pub(super) use built_in::{detect, names};
+pub(super) use built_in::{detect, names, resembles};
 pub use explain::{Explain, Explained, ExplainedField, ExplainedUnit};
 pub use language::Mistake;
 pub use model::Layout;

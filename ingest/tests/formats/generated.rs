@@ -79,6 +79,19 @@ fn every_format_page_and_framing_reads_back_whole() {
     }
 }
 
+/// Who reads a file that nobody named finds its format, and the page as far as it can be told.
+#[test]
+fn every_format_is_told_from_its_first_bytes() {
+    for format in formats() {
+        for encoding in [Encoding::Ascii, Encoding::Cp500] {
+            let (bytes, _) = bytes(&Plan { encoding, ..plan(format, 20) });
+            let found = ingest::format::detect(&bytes);
+            let found = found.map(|found| (found.format, found.encoding.is_ebcdic()));
+            assert_eq!(found, Some((*format, encoding.is_ebcdic())));
+        }
+    }
+}
+
 #[test]
 fn bad_records_are_rejects_and_the_totals_stay_proven() {
     for format in formats() {

@@ -2,9 +2,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::detect::detect as detected;
 use super::model::Layout;
-use crate::format::{Detected, Framing};
+use crate::format::{Detected, Encoding, Framing};
 
 /// Name and text of each, in the order in which content is compared with them.
 const TABLE: &[(&str, &str)] = &[
@@ -36,8 +35,23 @@ pub fn built_in(name: &str) -> Option<Arc<Layout>> {
 
 /// The built-in layout that content is of for certain, by its first bytes.
 pub(crate) fn detect(first: &[u8]) -> Option<Detected> {
-    LAYOUTS.iter().find_map(|layout| {
-        let encoding = detected(layout, first)?;
+    found(first, super::detect::detect).next()
+}
+
+/// What content of a layout that is built in resembles; none where it resembles several.
+pub(crate) fn resembles(first: &[u8]) -> Option<Detected> {
+    let mut found = found(first, super::detect::resembles);
+    let only = found.next()?;
+    found.next().is_none().then_some(only)
+}
+
+/// The built-in layouts by which this says a page.
+fn found(
+    first: &[u8],
+    page: fn(&Arc<Layout>, &[u8]) -> Option<Encoding>,
+) -> impl Iterator<Item = Detected> {
+    LAYOUTS.iter().filter_map(move |layout| {
+        let encoding = page(layout, first)?;
         Some(Detected { format: layout.name, encoding, framing: Framing::Auto })
     })
 }
