@@ -216,6 +216,26 @@ impl Config {
         Self::new(said)
     }
 
+    /// It as a data directory keeps it: the file, and for each feed with a layout of its own where
+    /// that is kept from there, and its text. So whoever reads it again reads by that layout,
+    /// wherever its file has gone.
+    ///
+    /// # Errors
+    ///
+    /// None that is known: the table of keys has what is asked for.
+    pub(crate) fn to_keep(&self) -> anyhow::Result<(String, Vec<(String, String)>)> {
+        let mut kept = self.clone();
+        let mut layouts = Vec::new();
+        for (feed, values) in self.feeds.iter().zip(&mut kept.said.feeds) {
+            if let Some(layout) = &feed.layout {
+                let path = format!("layouts/{}.toml", feed.name);
+                values.set_beside(key(FEED_KEYS, "layout")?, path.clone());
+                layouts.push((path, layout.text().to_owned()));
+            }
+        }
+        Ok((kept.to_toml(false), layouts))
+    }
+
     /// It as a file: every key with what holds, and who said so where `with_origins`.
     pub(crate) fn to_toml(&self, with_origins: bool) -> String {
         let mut text = String::new();

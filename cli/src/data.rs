@@ -3,6 +3,7 @@
 //! ```text
 //! data/
 //!   batchless.toml   the configuration in force, without its secrets
+//!   layouts/         the layouts that are not built in, one for each feed with one
 //!   key              the ledger's key, 64 hexadecimal digits, mode 0600
 //!   lock             held by `run`, and by a command that does its work itself
 //!   log/             the embedded log
@@ -134,14 +135,23 @@ impl DataDirectory {
         }
     }
 
-    /// Keeps the configuration in force, whole or not at all.
+    /// Keeps the configuration in force, the layouts first that it names.
     ///
     /// # Errors
     ///
     /// Where it can't be written.
-    pub(crate) fn keep_config(&self, text: &str) -> anyhow::Result<()> {
-        write_whole(&self.config_file(), text.as_bytes(), 0o644)
-            .context("the configuration in force can't be kept in the data directory")
+    pub(crate) fn keep_config(&self, config: &Config) -> anyhow::Result<()> {
+        let (text, layouts) = config.to_keep()?;
+        let keep = || -> anyhow::Result<()> {
+            if !layouts.is_empty() {
+                fs::create_dir_all(self.path.join("layouts"))?;
+            }
+            for (file, text) in layouts {
+                write_whole(&self.path.join(file), text.as_bytes(), 0o644)?;
+            }
+            write_whole(&self.config_file(), text.as_bytes(), 0o644)
+        };
+        keep().context("the configuration in force can't be kept in the data directory")
     }
 
     /// The key that was drawn for the ledger.

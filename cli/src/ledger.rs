@@ -88,7 +88,7 @@ pub(crate) async fn open(
         data.draw_key()?;
     }
     let ledger = open_parts(config, part, Some(&data), Some(lock), now).await?;
-    data.keep_config(&config.with_ledger(&ledger.descriptor)?.to_toml(false))?;
+    data.keep_config(&config.with_ledger(&ledger.descriptor)?)?;
     Ok(ledger)
 }
 

@@ -79,6 +79,11 @@ impl Values {
         Ok(())
     }
 
+    /// Sets a path from the folder of a file that is being written.
+    pub(crate) fn set_beside(&mut self, key: &Key, path: String) {
+        self.0.insert(key.name, Value { text: path, origin: Origin::Default });
+    }
+
     /// What holds for a key: what was said last, or its default.
     pub(crate) fn get(&self, key: &Key) -> Option<Value> {
         let default = |text: &str| Value { text: text.to_owned(), origin: Origin::Default };

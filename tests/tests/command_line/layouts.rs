@@ -134,3 +134,29 @@ fn an_account_of_a_layout_is_found_by_its_number() {
         &["batchless: --number: expected one of card, ach, merchant", "harbour", "found another"],
     );
 }
+
+/// What a layout read stays readable by it: the data directory keeps it.
+#[test]
+fn a_layout_that_was_moved_stops_no_command() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("inbox")).unwrap();
+    fs::write(folder.path().join("own.toml"), LAYOUT).unwrap();
+    fs::write(folder.path().join("inbox/one.txt"), MOVEMENTS).unwrap();
+    fs::write(folder.path().join("batchless.toml"), CONFIG).unwrap();
+    let run = batchless::run(folder.path(), &["run", "--once", "--config", "batchless.toml"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+
+    fs::remove_file(folder.path().join("own.toml")).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    for part in ["data", "inbox"] {
+        fs::rename(folder.path().join(part), elsewhere.path().join(part)).unwrap();
+    }
+    let files = batchless::run(elsewhere.path(), &["files", "--output", "json"]);
+    assert_eq!(files.objects()[0]["state"], "reconciled", "{files:?}");
+    // The bytes of a record are read by the layout again.
+    let record = ["records", "one.txt", "0", "--output", "json"];
+    let record = batchless::run(elsewhere.path(), &record);
+    assert_eq!(record.objects()[0]["bytes"]["state"], "read", "{record:?}");
+    let verified = batchless::run(elsewhere.path(), &["verify"]);
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+}
