@@ -29,3 +29,5 @@ mod own_layout;
 mod samples;
 #[path = "formats/small.rs"]
 mod small;
+#[path = "formats/letters.rs"]
+mod letters;

@@ -56,6 +56,15 @@ impl Encoding {
         matches!(character, 0x20..=0x7e) || (character >= 0xa0 && self != Self::Ascii)
     }
 
+    /// True where all of it is text, and none of it would become a question mark.
+    pub(crate) fn is_all_text(self, text: &[u8]) -> bool {
+        match (self, std::str::from_utf8(text)) {
+            (Self::Utf8, Ok(text)) => !text.chars().any(is_unseen),
+            (Self::Utf8, Err(_)) => false,
+            _ => text.iter().all(|byte| self.is_text(*byte)),
+        }
+    }
+
     /// Adds text to a string: in UTF-8 where that is the page, in ISO 8859-1 else. What is no text
     /// becomes a question mark.
     pub(crate) fn push_text(self, into: &mut String, text: &[u8]) {
@@ -64,7 +73,7 @@ impl Encoding {
                 into.push_str(plain)
             }
             _ if self == Self::Utf8 => text.utf8_chunks().for_each(|chunk| {
-                let shown = |letter: char| if letter.is_control() { '?' } else { letter };
+                let shown = |letter: char| if is_unseen(letter) { '?' } else { letter };
                 into.extend(chunk.valid().chars().map(shown));
                 into.extend((!chunk.invalid().is_empty()).then_some('?'));
             }),
@@ -78,7 +87,7 @@ impl Encoding {
     /// of a number that may be one of an account only the last four digits are shown.
     pub(crate) fn push_free_text(self, into: &mut String, text: &[u8]) {
         let mut rest = text;
-        while let Some((before, number, behind)) = long_number(rest) {
+        while let Some((before, number, behind)) = self.long_number(rest) {
             self.push_text(into, before);
             into.push_str("****");
             let digits = || number.iter().filter(|byte| byte.is_ascii_digit());
@@ -88,6 +97,49 @@ impl Encoding {
         }
         self.push_text(into, rest);
     }
+
+    /// The first number of so many digits, with at most one blank, hyphen or the like between each
+    /// two: what is before it, it, and what is behind it.
+    fn long_number(self, text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+        let mut at = 0_usize;
+        loop {
+            let rest = text.get(at..)?;
+            let from = at.saturating_add(rest.iter().position(u8::is_ascii_digit)?);
+            let (mut to, mut next, mut digits) = (from, from, 0_usize);
+            while let Some(byte) = text.get(next) {
+                if byte.is_ascii_digit() {
+                    next = next.saturating_add(1);
+                    to = next;
+                    digits = digits.saturating_add(1);
+                } else if next == to
+                    && let Some(gap) = self.gap(text.get(next..)?)
+                {
+                    next = next.saturating_add(gap);
+                } else {
+                    break;
+                }
+            }
+            if digits >= NUMBER_DIGITS_MIN {
+                return Some((text.get(..from)?, text.get(from..to)?, text.get(to..)?));
+            }
+            at = to;
+        }
+    }
+
+    /// How long a blank, a hyphen or the like is that text begins with, which may stand between
+    /// digits of one number.
+    fn gap(self, text: &[u8]) -> Option<usize> {
+        match (self, text.first()?) {
+            (_, b' ' | b'-') => Some(1),
+            (Self::Utf8, 0x80..) => {
+                let letter = text.utf8_chunks().next()?.valid().chars().next()?;
+                (!letter.is_alphanumeric()).then(|| letter.len_utf8())
+            }
+            // A blank that no line ends at, and a hyphen where one may.
+            (_, 0xa0 | 0xad) => Some(1),
+            _ => None,
+        }
+    }
 }
 
 /// Where the euro sign of cp1140 is translated to.
@@ -96,30 +148,10 @@ const EURO: u8 = 0xa4;
 /// So many digits may be the number of an account; fewer are a date, a time, a shop's own number.
 const NUMBER_DIGITS_MIN: usize = 9;
 
-/// The first number of so many digits, with at most one blank or hyphen between each two: what is
-/// before it, it, and what is behind it.
-fn long_number(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let mut at = 0_usize;
-    loop {
-        let rest = text.get(at..)?;
-        let from = at.saturating_add(rest.iter().position(u8::is_ascii_digit)?);
-        let (mut to, mut next, mut digits) = (from, from, 0_usize);
-        while let Some(byte) = text.get(next) {
-            let is_digit = byte.is_ascii_digit();
-            if !is_digit && (next != to || !b" -".contains(byte)) {
-                break;
-            }
-            next = next.saturating_add(1);
-            if is_digit {
-                to = next;
-                digits = digits.saturating_add(1);
-            }
-        }
-        if digits >= NUMBER_DIGITS_MIN {
-            return Some((text.get(..from)?, text.get(from..to)?, text.get(to..)?));
-        }
-        at = to;
-    }
+/// Controls, and what turns the direction of writing: neither is text.
+fn is_unseen(letter: char) -> bool {
+    let turns = ['\u{200e}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
+    letter.is_control() || turns.iter().any(|range| range.contains(&letter))
 }
 
 /// EBCDIC of the United States, Canada, Brazil and Portugal, in rows of sixteen.
@@ -225,6 +257,7 @@ mod tests {
         assert_eq!(shown(Encoding::Ascii, b"S\xc3O\n"), "S?O?");
         assert_eq!(shown(Encoding::Utf8, "Łódź\t5 €".as_bytes()), "Łódź?5 €");
         assert_eq!(shown(Encoding::Utf8, b"S\xc3O, \xe2\x82"), "S?O, ?");
+        assert_eq!(shown(Encoding::Utf8, "a\u{202e}b".as_bytes()), "a?b");
         assert_eq!(shown(Encoding::Cp037, b"5 \xa4"), "5 ¤");
         assert_eq!(shown(Encoding::Cp1140, b"5 \xa4"), "5 €");
     }
@@ -241,9 +274,20 @@ mod tests {
             ("9", "9"),
             ("", ""),
         ] {
-            let mut into = String::new();
-            Encoding::Latin1.push_free_text(&mut into, text.as_bytes());
-            assert_eq!(into, expected);
+            for page in [Encoding::Latin1, Encoding::Utf8] {
+                let mut into = String::new();
+                page.push_free_text(&mut into, text.as_bytes());
+                assert_eq!(into, expected);
+            }
         }
+        for gap in ["\u{a0}", "\u{202f}", "\u{2011}", "–", "·"] {
+            let text = ["4111"; 4].join(gap);
+            let mut into = String::new();
+            Encoding::Utf8.push_free_text(&mut into, text.as_bytes());
+            assert_eq!(into, "****4111", "{gap:?}");
+        }
+        let mut into = String::new();
+        Encoding::Latin1.push_free_text(&mut into, b"4111\xa01111\xad1111 1111, \xa01");
+        assert_eq!(into, "****1111, \u{a0}1");
     }
 }

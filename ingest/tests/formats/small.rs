@@ -17,13 +17,13 @@ fn layout(text: &str) -> Arc<Layout> {
 }
 
 /// The settings of a feed by a layout of these lines.
-fn of(text: &str, posted: Posted) -> Settings {
+pub(crate) fn of(text: &str, posted: Posted) -> Settings {
     let layout = layout(text);
     let encoding = layout.encoding();
     Settings { layout: Some(layout), posted, ..settings("small", encoding) }
 }
 
-fn check(settings: &Settings, content: &[u8], expected: Expect) {
+pub(crate) fn check(settings: &Settings, content: &[u8], expected: Expect) {
     let whole = read(settings, content);
     assert_eq!(read_in_pieces(settings, content, &[1]), whole);
     expected.assert_eq(&text(&whole));
@@ -139,79 +139,6 @@ fn a_row_has_as_many_cells_as_there_are_names() {
         refused: record 0, line 4, byte 3, column names: truncated: expected a row of the names of columns, found the end of the content
     "#]],
     );
-}
-
-const LETTERS: &str = r#"
-[file]
-cut = "rows"
-separator = ";"
-header = true
-encoding = "utf8"
-control = "none"
-[[record]]
-name = "booking"
-role = "detail"
-when = { "Vorgang" = "Überweisung" }
-[record.fields]
-account = { at = "Konto", type = "text", blank = "reject" }
-name = { at = "Empfänger", type = "text" }
-mark = { at = "Schlüssel", type = "text" }
-amount = { at = "Betrag", type = "decimal", scale = 2 }
-[[event]]
-of = "booking"
-code = "Ü"
-account = "a:{account}"
-kind = "payment"
-direction = { by = "mark", credit = "für", debit = "über" }
-amount = "amount"
-currency = "EUR"
-counterparty = "name"
-"#;
-
-/// The same rows in two pages say the same; of what is no UTF-8 a name shows where it is.
-#[test]
-fn letters_are_those_of_the_page() {
-    let rows = "Konto;Vorgang;Empfänger;Schlüssel;Betrag\n\
-        A1;Überweisung;Møller;für;1.00\n\
-        A1;Überweisung;Bäcker 4111111111111111;über;2.00\n";
-    let utf8 = of(LETTERS, Posted::Billing);
-    let latin1 = Settings { encoding: Encoding::Latin1, ..utf8.clone() };
-    let in_latin1: Vec<u8> = rows.chars().map(|letter| u8::try_from(letter).unwrap()).collect();
-    let shown = |settings: &Settings, content: &[u8]| {
-        let text = text(&read(settings, content));
-        // What stands behind the place of each.
-        text.lines()
-            .map(|line| line.split_once(" line ").unwrap_or((line, "")).1)
-            .collect::<String>()
-    };
-    assert_eq!(shown(&utf8, rows.as_bytes()), shown(&latin1, &in_latin1));
-
-    let beyond = "A1;Überweisung;Łukasz 5 €;für;3.00\n";
-    let broken = b"A1;\xc3\x9cberweisung;M\xf8ller;f\xc3\xbcr;4.00\n";
-    let content = [b"\xef\xbb\xbf", rows.as_bytes(), beyond.as_bytes(), broken].concat();
-    check(
-        &utf8,
-        &content,
-        expect![[r#"
-        0 @46+34 line 2 Ü payment credit 100 EUR/2 a:**** counterparty="Møller"
-        1 @80+52 line 3 Ü payment debit 200 EUR/2 a:**** counterparty="Bäcker ****1111"
-        2 @132+40 line 4 Ü payment credit 300 EUR/2 a:**** counterparty="Łukasz 5 €"
-        3 @172+33 line 5 Ü payment credit 400 EUR/2 a:**** counterparty="M?ller"
-        file without identifier
-    "#]],
-    );
-}
-
-/// Columns are bytes, so lines and blocks have a page of one byte a character.
-#[test]
-fn utf8_is_a_page_for_rows() {
-    for (format, is_one) in
-        [("cnab240", true), ("nacha", true), ("ipm", true), ("paypal_stl", false)]
-    {
-        let why = settings(format, Encoding::Utf8).misfit();
-        assert_eq!(why.is_some(), is_one, "{format}: {why:?}");
-        assert!(settings(format, Encoding::Latin1).misfit().is_none());
-    }
 }
 
 const LINES: &str = r#"

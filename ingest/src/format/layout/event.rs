@@ -103,11 +103,22 @@ fn said(
     if is(debit) {
         return Ok(Direction::DEBIT);
     }
-    let words: Vec<_> =
-        credit.iter().chain(debit).map(|word| String::from_utf8_lossy(word)).collect();
-    let expected = words.join(" or ");
+    let expected = shown(credit.iter().chain(debit)).join(" or ");
     let found = cell.map_or_else(|| String::from("nothing"), |cell| found_code(&cell));
     Err(Fault::new("unknown_direction", view.name(field), expected, found))
+}
+
+/// Words as people write them: one that has two forms once.
+fn shown<'a>(words: impl Iterator<Item = &'a Vec<u8>>) -> Vec<String> {
+    let mut shown: Vec<String> = Vec::new();
+    for word in words {
+        let letters = || word.iter().copied().map(char::from).collect();
+        let text = std::str::from_utf8(word).map_or_else(|_| letters(), str::to_owned);
+        if !shown.contains(&text) {
+            shown.push(text);
+        }
+    }
+    shown
 }
 
 /// Names the first field that the cases ask for, and what stands there.

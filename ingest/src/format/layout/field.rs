@@ -164,6 +164,11 @@ impl<'a> Cell<'a> {
                 if is_code && !text.iter().all(u8::is_ascii_digit) {
                     return Err(self.fault("not_digits", "digits"));
                 }
+                // Two accounts whose letters nobody can read would be one.
+                if in_full && !encoding.is_all_text(text) {
+                    let expected = format!("characters of {encoding}");
+                    return Err(self.fault("not_text", expected));
+                }
                 if in_full || self.field.show {
                     encoding.push_text(into, text);
                 } else {

@@ -160,8 +160,8 @@ pub(crate) struct FieldRef {
 pub(crate) struct Test {
     /// What is tested.
     pub(crate) of: Tested,
-    /// The values, in ISO 8859-1. Of columns each is as wide as they are; else compared without
-    /// blanks at their ends.
+    /// The values, in ISO 8859-1; of cells in UTF-8 too. Of columns each is as wide as they are;
+    /// else compared without blanks at their ends.
     pub(crate) values: Vec<Vec<u8>>,
     /// True where it must be none of them.
     pub(crate) is_not: bool,
@@ -180,6 +180,11 @@ impl Layout {
     /// Its name: the `format` of its events.
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Its revision, as whoever wrote it counts.
+    pub fn revision(&self) -> i32 {
+        self.revision
     }
 
     /// What it is, for people.

@@ -241,11 +241,12 @@ impl LayoutReader {
     pub(super) fn name_columns(&mut self) -> Result<(), Refusal> {
         let mut columns = Vec::with_capacity(self.layout.columns.len());
         for name in &self.layout.columns {
-            let wanted: Vec<u8> =
-                name.chars().filter_map(|character| u8::try_from(character).ok()).collect();
+            // Names that ISO 8859-1 has may stand in it.
+            let in_latin1: Result<Vec<u8>, _> = name.chars().map(u8::try_from).collect();
             let names = self.pieces.first().into_iter().flat_map(Piece::names);
             let is_it = |found: &[u8]| {
-                found.trim_ascii() == wanted || found.trim_ascii() == name.as_bytes()
+                let found = found.trim_ascii();
+                found == name.as_bytes() || in_latin1.as_ref().is_ok_and(|name| found == name)
             };
             let mut at = names.enumerate().filter(|(_, found)| is_it(found)).map(|(at, _)| at);
             let Some(first) = at.next() else {

@@ -411,10 +411,8 @@ fn direction<'a>(value: Value<'a>, reading: &Reading<'_, 'a>) -> Option<Directio
     let (credit, debit) = (table.require("credit")?, table.require("debit")?);
     if let Some(by) = table.get("by") {
         let words = |value: Value<'a>| -> Option<Vec<Vec<u8>>> {
-            let words = value.list().into_iter().map(|value| super::test::latin1(value, None));
-            let mut words = words.collect::<Option<Vec<_>>>()?;
-            super::test::add_utf8(&mut words);
-            Some(words)
+            let words = value.list().into_iter().map(|it| super::test::forms(it, reading.file));
+            Some(words.collect::<Option<Vec<_>>>()?.concat())
         };
         let field = within.named(by);
         let (credits, debits) = (words(credit)?, words(debit)?);

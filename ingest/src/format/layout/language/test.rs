@@ -51,13 +51,15 @@ fn test<'a>(entry: Entry<'a>, sight: &Sight<'_, 'a>, columns: &mut Vec<String>) 
         _ => None,
     };
     let width = width.map(|less| less.saturating_add(1));
-    let values: Vec<Option<Vec<u8>>> =
-        listed.list().into_iter().map(|value| latin1(value, width)).collect();
-    let values: Option<Vec<Vec<u8>>> = values.into_iter().collect();
-    let mut values = values?;
-    if width.is_none() {
-        add_utf8(&mut values);
-    }
+    let values: Vec<Option<Vec<Vec<u8>>>> = match width {
+        Some(_) => {
+            let of_columns = |value| latin1(value, width).map(|value| vec![value]);
+            listed.list().into_iter().map(of_columns).collect()
+        }
+        None => listed.list().into_iter().map(|value| forms(value, sight.file)).collect(),
+    };
+    let values: Option<Vec<Vec<Vec<u8>>>> = values.into_iter().collect();
+    let values = values?.concat();
     if values.is_empty() {
         listed.mistake("at least one value", "none");
         return None;
@@ -108,13 +110,15 @@ fn tested(entry: Entry<'_>, sight: &Sight<'_, '_>, columns: &mut Vec<String>) ->
     }
 }
 
-/// Adds those of these words that are written otherwise in UTF-8 as they are there: rows may be in
-/// either page.
-pub(super) fn add_utf8(words: &mut Vec<Vec<u8>>) {
-    let beyond_ascii = words.iter().filter(|word| !word.is_ascii());
-    let others = beyond_ascii.map(|word| word.iter().copied().map(char::from).collect::<String>());
-    let others: Vec<Vec<u8>> = others.map(String::into_bytes).collect();
-    words.extend(others);
+/// The forms in which a word may stand in a cell. Rows may be in UTF-8, where letters beyond ASCII
+/// have several bytes, or in a page of one byte a letter, as lines always are.
+pub(super) fn forms(value: Value<'_>, file: &File<'_>) -> Option<Vec<Vec<u8>>> {
+    let text = value.text()?;
+    if file.rows().is_none() || text.is_ascii() {
+        return latin1(value, None).map(|form| vec![form]);
+    }
+    let in_latin1: Option<Vec<u8>> = text.chars().map(|it| u8::try_from(it).ok()).collect();
+    Some([Some(text.as_bytes().to_vec()), in_latin1].into_iter().flatten().collect())
 }
 
 /// The characters of a value, one byte each, as many as there are columns; else a mistake.
