@@ -101,9 +101,15 @@ macro_rules! formats {
         pub fn detect(first: &[u8]) -> Option<Detected> {
             $( if let Some(detected) = <$reader>::detect(first) { return Some(detected); } )+
             if let Some(detected) = layout::detect(first) { return Some(detected); }
-            if let Some(detected) = layout::resembles(first) { return Some(detected); }
             $( if let Some(detected) = <$reader>::resembles(first) { return Some(detected); } )+
             None
+        }
+
+        /// As [`detect`], and where nothing is known for certain, what a layout's header resembles
+        /// too: for who reads a file that nobody named, and refuses none by it.
+        pub fn guess(first: &[u8]) -> Option<Detected> {
+            $( if let Some(detected) = <$reader>::detect(first) { return Some(detected); } )+
+            layout::detect(first).or_else(|| layout::resembles(first)).or_else(|| detect(first))
         }
 
         impl Inner {

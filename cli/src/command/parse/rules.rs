@@ -85,7 +85,7 @@ impl Rules {
         let layout = layout.context("--layout")?;
         let detected = match layout {
             Some(_) => None,
-            None => format::detect(first),
+            None => format::guess(first),
         };
         let named = layout.as_deref().map(|layout| layout.name().to_owned());
         let format = match (&flags.format, detected) {

@@ -57,20 +57,22 @@ pub(crate) fn resembles(layout: &Arc<Layout>, first: &[u8]) -> Option<Encoding> 
     let headers = headers(layout, |record| record.tests.iter().any(|test| !test.is_not));
     let all: Vec<usize> = (0..layout.records.len()).collect();
     PAGES.into_iter().find(|encoding| {
-        let mut units: Vec<(usize, Piece)> = units(layout, *encoding, first).collect();
-        if units.len() > 1 {
-            // Of the last one there may be more.
-            units.pop();
-        }
-        let Some(((length, header), behind)) = units.split_first_mut() else { return false };
+        let mut units = units(layout, *encoding, first).peekable();
+        let Some((length, mut header)) = units.next() else { return false };
         let is_as_long = match layout.length {
             0 => header.names().count() >= CELLS_MIN,
-            wanted => *length == wanted,
+            wanted => length == wanted,
         };
-        is_as_long
-            && header.classify(layout, &headers, &[])
-            && has_digits(layout, header)
-            && behind.iter_mut().all(|(_, piece)| piece.classify(layout, &all, &[]))
+        if !is_as_long || !header.classify(layout, &headers, &[]) || !has_digits(layout, &header) {
+            return false;
+        }
+        while let Some((_, mut piece)) = units.next() {
+            // Of the last one there may be more.
+            if units.peek().is_some() && !piece.classify(layout, &all, &[]) {
+                return false;
+            }
+        }
+        true
     })
 }
 
