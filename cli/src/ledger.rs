@@ -14,7 +14,7 @@ use topic::{Batch, Error, Layout, Log as _, Message, MessageSet, Writer as _, cl
 
 use crate::config::{Config, LedgerConfig};
 use crate::data::{DataDirectory, Lock, configured_key};
-use crate::engine::{self, AnyLog, AnyStore};
+use crate::engine::{self, AnyLog, AnyStore, kafka};
 use crate::owners::Part;
 
 /// How many owners of feeds there may be. Feeds are few, and an owner works on several at once.
@@ -31,8 +31,8 @@ const DESCRIPTOR_TRIES_MAX: u32 = 64;
 /// How long between two of these tries.
 const DESCRIPTOR_RETRY: Duration = Duration::from_millis(100);
 
-/// How long a log that is there but can't be used for now is waited for at the start: a broker that
-/// has just come back knows its partitions a moment later.
+/// How long a log that can't be used for now is waited for at the start: a broker that is started
+/// anew at that moment is back by then, and knows its partitions a moment later.
 const LOG_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long between two tries to use it.
@@ -111,16 +111,23 @@ pub(crate) async fn open_locked(
 /// seconds.
 async fn open_patiently(config: &Config, part: Part, now: Timestamp) -> anyhow::Result<OpenLedger> {
     let begin = tokio::time::Instant::now();
+    let mut is_first = true;
     loop {
         let error = match open_parts(config, part, None, None, now).await {
             Ok(ledger) => return Ok(ledger),
             Err(error) => error,
         };
-        let is_passing = matches!(error.downcast_ref::<Error>(), Some(Error::Retry { .. }));
+        let is_passing = matches!(error.downcast_ref::<Error>(), Some(Error::Retry { .. }))
+            || error.is::<kafka::Away>();
         if !is_passing || LOG_PATIENCE < begin.elapsed() {
             return Err(error);
         }
-        tracing::debug!(error = format!("{error:#}"), "the log can't be used for now");
+        let error = format!("{error:#}");
+        if std::mem::take(&mut is_first) {
+            tracing::warn!(error, "the log can't be used for now, waiting for it");
+        } else {
+            tracing::debug!(error, "the log can't be used for now");
+        }
         tokio::time::sleep(LOG_RETRY).await;
     }
 }

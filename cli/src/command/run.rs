@@ -160,7 +160,7 @@ async fn work(
     };
     let work = owners.work(&ledger, part, &cancel);
     let is_settled = drive(work, settled, &cancel, &mut signals, config.grace_seconds).await?;
-    roll.follow(&ledger.log).await?;
+    let followed = roll.follow(&ledger.log).await;
     ledger.log.close().await;
     if let Some(why) = owners.first_stopped() {
         bail!("{why}");
@@ -169,7 +169,16 @@ async fn work(
     if once && !is_settled {
         bail!("told to stop before all had come to an end; start again to go on");
     }
-    Ok(before.compare(&roll))
+    match followed {
+        Ok(()) => Ok(before.compare(&roll)),
+        Err(error) if once => Err(error.into()),
+        // All that it had in hand is done: a log that is away just now takes nothing from that.
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "can't tell what came to an end that somebody should look at");
+            Ok(Ending::Well)
+        }
+    }
 }
 
 /// Ends when all that has arrived is at an end, or an owner has stopped; never without `once`.

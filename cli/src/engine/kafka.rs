@@ -52,6 +52,19 @@ pub(crate) fn settings(config: &Config, kafka: &KafkaConfig) -> anyhow::Result<S
     })
 }
 
+/// Why Kafka can't be used, where it may be away for a moment only: who starts while a broker is
+/// started anew waits for it.
+#[derive(Debug)]
+pub(crate) struct Away(String);
+
+impl std::fmt::Display for Away {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Away {}
+
 /// Why Kafka can't be used: the setting at fault, what was found, and what to do.
 pub(crate) fn sentence(unusable: Unusable) -> anyhow::Error {
     let (setting, remedy) = match &unusable {
@@ -99,7 +112,12 @@ pub(crate) fn sentence(unusable: Unusable) -> anyhow::Error {
         }
         Unusable::Log(_) => ("topics.location", "look at the broker's own log for the reason"),
     };
-    anyhow!("{setting}: {}; {remedy}", super::chain(&unusable))
+    let text = format!("{setting}: {}; {remedy}", super::chain(&unusable));
+    // What a listener says that speaks otherwise only looks like an outage.
+    match unusable.is_outage() && setting == "topics.location" {
+        true => anyhow::Error::new(Away(text)),
+        false => anyhow!(text),
+    }
 }
 
 fn registry_sentence(error: &registry::Error) -> anyhow::Error {
