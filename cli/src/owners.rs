@@ -317,6 +317,11 @@ fn feed_of(config: &FeedConfig, data: Option<&Path>) -> anyhow::Result<Feed> {
     let bucket_of = |key: &str, place: &Place| {
         bucket(place).with_context(|| format!("feed {}: {key}", config.name))
     };
+    if let Some(layout) = &config.layout {
+        // Of a kept configuration it is the kept one, whatever the bank's file says by now.
+        let (feed, layout, revision) = (&config.name, layout.name(), layout.revision());
+        tracing::info!(feed, layout, revision, "a feed is read by a layout of its own");
+    }
     Ok(Feed {
         name: config.name.clone(),
         bucket: bucket_of("location", &config.place)?,

@@ -205,7 +205,7 @@ pub(crate) fn run(flags: &AccountsFlags) -> Result<Ending, Failure> {
             let limit = flags.limit.unwrap_or(POSTINGS_SHOWN);
             let (id, number) = match (account, number) {
                 (Some(id), None) => (number::id(id).map_err(Failure::Usage)?, None),
-                (None, Some(number)) => ("", Some(typed(number, &books)?)),
+                (None, Some(number)) => ("", Some(typed(number)?)),
                 _ => {
                     return Err(Failure::Usage(anyhow::anyhow!(
                         "give an account's id, or its number with --number"
@@ -228,9 +228,8 @@ pub(crate) fn run(flags: &AccountsFlags) -> Result<Ending, Failure> {
 }
 
 /// A number that was typed, in its canonical form.
-fn typed(number: &str, books: &Books) -> Result<AccountText, Failure> {
-    let schemes = Schemes::of(&books.config);
-    number::canonical(number, &schemes).context("--number").map_err(Failure::Usage)
+fn typed(number: &str) -> Result<AccountText, Failure> {
+    number::canonical(number, &Schemes::Any).context("--number").map_err(Failure::Usage)
 }
 
 /// The account of a number.
@@ -247,7 +246,7 @@ fn set(flags: &AccountsFlags, told: &StateFlags, state: &AccountState) -> Result
         let account = id.parse().context("a house account is ours, and always open");
         accounts.push(account.map_err(Failure::Usage)?);
     }
-    let numbers = told.number.iter().map(|number| typed(number, &books));
+    let numbers = told.number.iter().map(|number| typed(number));
     let numbers = numbers.collect::<Result<Vec<AccountText>, Failure>>()?;
     block_on_work(async {
         for number in &numbers {

@@ -53,7 +53,8 @@ pub(super) fn run(file: &Path, asked: &Asked, flags: &BooksFlags) -> Result<Endi
     let output = flags.output;
     let name = file.display().to_string();
     block_on_work(async {
-        let known = Known { key: books.ledger_key().await?, schemes: Schemes::of(&books.config) };
+        let known =
+            Known { key: books.ledger_key().await?, schemes: Schemes::known(&books.config) };
         let changes = read(file, &known).with_context(|| name.clone())?;
         if changes.is_empty() {
             return Err(Failure::Other(anyhow::anyhow!("{name}: there is no account in it")));
@@ -234,6 +235,8 @@ fn unquoted(text: &str) -> Option<(String, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn key() -> AccountKey {
@@ -241,7 +244,7 @@ mod tests {
     }
 
     fn known() -> Known {
-        Known { key: key(), schemes: Schemes::default() }
+        Known { key: key(), schemes: Schemes::Known(BTreeSet::new()) }
     }
 
     fn import(text: &str) -> anyhow::Result<Vec<Change>> {
@@ -261,9 +264,11 @@ mod tests {
         let changes = import(&text).unwrap();
         let states: Vec<String> = changes.iter().map(|it| it.state().to_string()).collect();
         assert_eq!(states, ["open", "frozen", "closed"]);
-        let expected = number::canonical("card:5413330089010012", &Schemes::default()).unwrap();
+        let expected =
+            number::canonical("card:5413330089010012", &Schemes::Known(BTreeSet::new())).unwrap();
         assert_eq!(Some(changes[0].account), key().account(&expected));
-        let expected = number::canonical("ach:990000660:0010 \"5", &Schemes::default()).unwrap();
+        let expected =
+            number::canonical("ach:990000660:0010 \"5", &Schemes::Known(BTreeSet::new())).unwrap();
         assert_eq!(Some(changes[1].account), key().account(&expected));
         assert_eq!(changes[2].account.to_string(), id);
         assert!(import("").unwrap().is_empty());

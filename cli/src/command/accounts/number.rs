@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use anyhow::bail;
 use ingest::format::built_in;
+use schemas::account::is_scheme;
 use schemas::{AccountId, AccountText};
 
 use crate::config::Config;
@@ -22,20 +23,44 @@ const MERCHANT_LENGTH_MAX: usize = 15;
 /// The longest number that is taken of an account by a layout, which may be made of several fields.
 const LAYOUT_NUMBER_LENGTH_MAX: usize = 128;
 
-/// The schemes of the accounts that layouts name: the built-in ones, and those of a ledger's feeds.
-/// What is typed before a colon is known, so that a slip makes no account.
-#[derive(Debug, Default)]
-pub(crate) struct Schemes(BTreeSet<String>);
+/// The schemes that accounts by layouts may have.
+#[derive(Debug)]
+pub(crate) enum Schemes {
+    /// Whatever can be one: for who asks for an account that is there or not. The feed that made it
+    /// may be gone.
+    Any,
+    /// Those of the built-in layouts and of a ledger's feeds: for who makes accounts, so that a
+    /// slip makes none.
+    Known(BTreeSet<String>),
+}
 
 impl Schemes {
-    pub(crate) fn of(config: &Config) -> Self {
+    pub(crate) fn known(config: &Config) -> Self {
         let built_in = ingest::format::names().iter().filter_map(|name| built_in(name));
         let own = config.feeds.iter().filter_map(|feed| feed.layout.clone());
         let layouts = built_in.chain(own);
         let mut all = BTreeSet::new();
         layouts.for_each(|layout| all.extend(layout.account_schemes().map(str::to_owned)));
         all.retain(|scheme| !OF_READERS.contains(&scheme.as_str()));
-        Self(all)
+        Self::Known(all)
+    }
+
+    fn has(&self, scheme: &str) -> bool {
+        match self {
+            Self::Any => is_scheme(scheme),
+            Self::Known(known) => known.contains(scheme),
+        }
+    }
+
+    /// What is expected before the colon.
+    fn expected(&self) -> String {
+        match self {
+            Self::Any => "one to eight small letters".to_owned(),
+            Self::Known(known) => {
+                let all = OF_READERS.iter().copied().chain(known.iter().map(String::as_str));
+                format!("one of {}", all.collect::<Vec<_>>().join(", "))
+            }
+        }
     }
 }
 
@@ -95,12 +120,8 @@ pub(crate) fn canonical(typed: &str, schemes: &Schemes) -> anyhow::Result<Accoun
             text.push_str(number);
         }
         "merchant" => text.push_str(printable(number, MERCHANT_LENGTH_MAX)?),
-        _ if schemes.0.contains(scheme) => text.push_str(of_layout(number)?),
-        _ => {
-            let known = OF_READERS.iter().copied().chain(schemes.0.iter().map(String::as_str));
-            let known = known.collect::<Vec<_>>().join(", ");
-            bail!("expected one of {known} before the colon, found another")
-        }
+        _ if schemes.has(scheme) => text.push_str(of_layout(number)?),
+        _ => bail!("expected {} before the colon, found another text", schemes.expected()),
     }
     Ok(text)
 }
@@ -159,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_number_is_written_as_the_readers_write_it() {
-        let schemes = Schemes(["bank".to_owned()].into());
+        let schemes = Schemes::Known(["bank".to_owned()].into());
         for (typed, expected) in [
             ("card:5413330089010012", Some("card:5413330089010012")),
             ("card: 5413330089010012 ", Some("card:5413330089010012")),
