@@ -5,13 +5,17 @@ use tracing_subscriber::EnvFilter;
 
 use crate::progress::Progress;
 
+/// What libraries say at a level at which we say less, unless the filter names them: one of these
+/// has a line for each try of a request, and an outage is told once.
+const OF_LIBRARIES: &str = "object_store=warn";
+
 /// Begins to write log lines. Once a process.
 ///
 /// # Errors
 ///
 /// Where the filter can't be read.
 pub(crate) fn start(filter: &str, json: bool, progress: &Progress) -> anyhow::Result<()> {
-    let parsed = EnvFilter::try_new(filter).with_context(|| {
+    let parsed = EnvFilter::try_new(format!("{OF_LIBRARIES},{filter}")).with_context(|| {
         format!("log.filter: expected a level such as info, or target=level, found `{filter}`")
     })?;
     let lines = progress.lines();

@@ -140,7 +140,8 @@ fn wait_until_applied(cluster: &Cluster, records: u64, run: &mut Member) {
 }
 
 /// Lines of warning that one outage may cost: one for the engine, and at most one for each feed and
-/// each owner that waits for it. Attempts are many more: some in a second.
+/// each owner that waits for it. Attempts are many more: some in a second. As many again may say
+/// that it is over.
 const LINES_MAX: usize = 1 + 3 + (4 + 4 + 4);
 
 /// Fails where more is said of an outage than that. Tells how much is said.
@@ -157,6 +158,10 @@ fn told_once(engine: Kind, meanwhile: &str, after: &str) -> String {
     };
     let (begun, over) = (count(meanwhile, away), count(after, back));
     assert!(warned + later <= LINES_MAX, "{engine:?}: {meanwhile}\n{after}");
+    // Whatever the level, but for what is told of files.
+    let lines = meanwhile.lines().chain(after.lines());
+    let others = lines.filter(|line| !line.contains("file_id=") && !line.contains("file arrived"));
+    assert!(others.count() <= 2 * LINES_MAX, "{engine:?}: {meanwhile}\n{after}");
     format!(
         "{begun} times {away:?}, {over} times {back:?}, {warned} lines of warning in all while it was \
          away, {later} afterwards"
