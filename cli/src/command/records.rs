@@ -12,7 +12,7 @@ use clap::Args;
 use processors::reversal::Reversal;
 use processors::store::{Range, Store as _, View as _};
 use schemas::codec::{Codec, EventType};
-use schemas::file::{Answer, File, Segment};
+use schemas::file::{Answer, File};
 use schemas::outcome::{Leg, Outcome, OutcomeKind};
 use schemas::{ClearingRecord, FileId, Topic};
 use serde::Serialize;
@@ -275,13 +275,12 @@ async fn resubmissions(
         let Some(of) = of.filter(|of| of.file_id == file.file_id && of.index == index) else {
             continue;
         };
-        let sum = |of: fn(&Segment) -> i64| row.segments.iter().map(of).sum::<i64>();
         found.push(Resubmission {
             file_id: row.file_id,
             attempt: of.attempt,
             state: row.state.to_string(),
-            applied: sum(|segment| segment.applied),
-            rejected: row.checkpoint.rejected + sum(|segment| segment.rejected),
+            applied: row.segments.iter().map(|segment| segment.applied).sum(),
+            rejected: row.rejected(),
         });
     }
     found.sort_by_key(|it| it.attempt);

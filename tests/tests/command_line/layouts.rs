@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use tempfile::TempDir;
+
 use crate::batchless::{self, Run};
 
 /// What describes the feed's files. Its layout is in line 6.
@@ -106,9 +108,8 @@ fn a_page_that_a_format_cannot_be_in_is_told() {
     assert_told(&run, &["batchless: encoding: utf8 is a page for rows", "cnab240"]);
 }
 
-/// An account that a layout names is found by what the layout writes, and by no other scheme.
-#[test]
-fn an_account_of_a_layout_is_found_by_its_number() {
+/// A folder whose file was read by its own layout, and applied.
+fn applied() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("inbox")).unwrap();
     fs::write(folder.path().join("own.toml"), LAYOUT).unwrap();
@@ -116,6 +117,13 @@ fn an_account_of_a_layout_is_found_by_its_number() {
     fs::write(folder.path().join("batchless.toml"), CONFIG).unwrap();
     let run = batchless::run(folder.path(), &["run", "--once", "--config", "batchless.toml"]);
     assert_eq!(run.code, Some(0), "{run:?}");
+    folder
+}
+
+/// An account that a layout names is found by what the layout writes, and by no other scheme.
+#[test]
+fn an_account_of_a_layout_is_found_by_its_number() {
+    let folder = applied();
 
     let movements = MOVEMENTS.lines().filter(|line| line.starts_with('D'));
     let numbers: BTreeSet<&str> = movements.map(|line| line[3..15].trim()).collect();
@@ -141,13 +149,7 @@ fn an_account_of_a_layout_is_found_by_its_number() {
 /// What a layout read stays readable by it: the data directory keeps it.
 #[test]
 fn a_layout_that_was_moved_stops_no_command() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::create_dir(folder.path().join("inbox")).unwrap();
-    fs::write(folder.path().join("own.toml"), LAYOUT).unwrap();
-    fs::write(folder.path().join("inbox/one.txt"), MOVEMENTS).unwrap();
-    fs::write(folder.path().join("batchless.toml"), CONFIG).unwrap();
-    let run = batchless::run(folder.path(), &["run", "--once", "--config", "batchless.toml"]);
-    assert_eq!(run.code, Some(0), "{run:?}");
+    let folder = applied();
 
     fs::remove_file(folder.path().join("own.toml")).unwrap();
     let elsewhere = tempfile::tempdir().unwrap();
