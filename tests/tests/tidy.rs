@@ -14,6 +14,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("processors", &["schemas", "topic"]),
     ("cli", &["ingest", "processors", "schemas", "topic"]),
     ("bench", &["ingest", "processors", "schemas", "topic"]),
+    ("fuzz", &["ingest", "schemas"]),
 ];
 
 /// Who alone may name an outside crate: paths that begin so.
@@ -26,6 +27,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("csv", &["ingest/src/format/delimited"]),
     ("fs4", &["cli/"]),
     ("indicatif", &["cli/"]),
+    ("libfuzzer_sys", &["fuzz/targets/"]),
     ("lz4_flex", &["topic/src/embedded", "tests/"]),
     ("nix", &["bench/src/cost"]),
     ("object_store", &["ingest/src/bucket", "ingest/tests/"]),

@@ -2,7 +2,7 @@
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::{DecodeError, OUTPUT_BYTES};
+use super::{DecodeError, OUTPUT_BYTES, wide};
 
 /// Unpacks members.
 #[derive(Debug)]
@@ -66,6 +66,7 @@ impl Gzip {
 
     fn header(&mut self, packed: &[u8], offset: u64, is_first: bool) -> Result<usize, DecodeError> {
         let Stage::Header(header, wait) = &mut self.stage else { return Ok(0) };
+        let start = offset.saturating_sub(wide(header.len()));
         // A byte at a time: headers are short, and end where their flags say.
         let mut used = 0_usize;
         for byte in packed {
@@ -83,10 +84,10 @@ impl Gzip {
                     break;
                 }
                 HeaderState::More(_) | HeaderState::Wrong => {
-                    return Err(if !is_first || offset > 0 && header.len() <= 3 {
-                        DecodeError::Trailing { offset }
+                    return Err(if !is_first || start > 0 && header.len() <= 3 {
+                        DecodeError::Trailing { offset: start }
                     } else {
-                        DecodeError::Damaged { offset, what: "header" }
+                        DecodeError::Damaged { offset: start, what: "header" }
                     });
                 }
             }
@@ -106,14 +107,17 @@ impl Gzip {
         let status = self.inflate.decompress_vec(packed, content, FlushDecompress::None);
         let used = usize::try_from(self.inflate.total_in().saturating_sub(before_in))
             .unwrap_or(packed.len());
-        let damaged = |what| DecodeError::Damaged { offset, what };
-        let status = status.map_err(|_| damaged("compressed blocks"))?;
+        let damaged = || DecodeError::Damaged {
+            offset: offset.saturating_add(wide(used)),
+            what: "compressed blocks",
+        };
+        let status = status.map_err(|_| damaged())?;
         self.checksum.update(content.get(from..).unwrap_or_default());
         match status {
             Status::StreamEnd => self.stage = Stage::Trailer(Vec::new()),
             Status::Ok => (),
             Status::BufError if used == 0 && content.len() == from && !packed.is_empty() => {
-                return Err(damaged("compressed blocks"));
+                return Err(damaged());
             }
             Status::BufError => (),
         }
@@ -122,6 +126,7 @@ impl Gzip {
 
     fn trailer(&mut self, packed: &[u8], offset: u64) -> Result<usize, DecodeError> {
         let Stage::Trailer(trailer) = &mut self.stage else { return Ok(0) };
+        let start = offset.saturating_sub(wide(trailer.len()));
         let wanted = 8_usize.saturating_sub(trailer.len());
         let piece = packed.get(..wanted).unwrap_or(packed);
         trailer.extend_from_slice(piece);
@@ -130,7 +135,7 @@ impl Gzip {
             if u32::from_le_bytes([a, b, c, d]) != self.checksum.sum()
                 || u32::from_le_bytes([e, f, g, h]) != self.checksum.amount()
             {
-                return Err(DecodeError::Damaged { offset, what: "checksum" });
+                return Err(DecodeError::Damaged { offset: start, what: "checksum" });
             }
             self.stage = Stage::Between;
         }

@@ -74,20 +74,37 @@ fn a_header_with_everything_is_stepped_over() {
     assert_eq!(decode_in_pieces(Container::Gzip, &packed, 1).unwrap(), b"content");
 }
 
+/// The same is told of the same bytes, however they come.
+fn is_refused(container: Container, packed: &[u8], expected: &DecodeError) {
+    for size in [1, 3, packed.len()] {
+        let decoded = decode_in_pieces(container, packed, size);
+        assert_eq!(decoded.as_ref(), Err(expected), "{container} by {size}");
+    }
+}
+
 #[test]
 fn what_is_not_whole_is_refused() {
     let packed = gzip(b"content of a file");
     let length = u64::try_from(packed.len()).unwrap();
     let mut damaged = packed.clone();
     damaged[packed.len() - 6] ^= 1;
+    let changed = |at: usize, byte: u8| {
+        let mut changed = packed.clone();
+        changed[at] = byte;
+        changed
+    };
     for (bytes, expected) in [
         (packed[..packed.len() - 1].to_vec(), DecodeError::Truncated { offset: length - 1 }),
         (packed[..12].to_vec(), DecodeError::Truncated { offset: 12 }),
         ([packed.as_slice(), b"x"].concat(), DecodeError::Trailing { offset: length }),
         ([packed.as_slice(), &[0; 20]].concat(), DecodeError::Trailing { offset: length }),
         (damaged, DecodeError::Damaged { offset: length - 8, what: "checksum" }),
+        // No method but deflate, no flag that is reserved, no block of the kind that is none.
+        (changed(2, 7), DecodeError::Damaged { offset: 0, what: "header" }),
+        (changed(3, 0xe0), DecodeError::Damaged { offset: 0, what: "header" }),
+        (changed(10, 7), DecodeError::Damaged { offset: 11, what: "compressed blocks" }),
     ] {
-        assert_eq!(Container::Gzip.decode_all(&bytes, LIMITS), Err(expected));
+        is_refused(Container::Gzip, &bytes, &expected);
     }
 }
 
@@ -149,7 +166,7 @@ fn zstd_that_is_not_whole_or_asks_too_much_is_refused() {
         ),
         (frame(b"\x20\x06\x2b\x00\x00A"), DecodeError::Damaged { offset: 9, what: "content size" }),
     ] {
-        assert_eq!(Container::Zstd.decode_all(&bytes, LIMITS), Err(expected));
+        is_refused(Container::Zstd, &bytes, &expected);
     }
 }
 

@@ -1,7 +1,8 @@
 //! Whatever the bytes, the format and the layout: no panic, and the same however it comes in.
 //!
-//! `PROPTEST_CASES=1000000 cargo test -p ingest --test formats fuzz::nacha` runs one for long.
+//! Samples, changed at random; `fuzz` beside this crate is led by what of the code is reached.
 
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use ingest::format::{Layout, Settings, built_in, names};
@@ -102,10 +103,17 @@ readers!(
     statement_csv
 );
 
-/// A reader without its own is an error.
+/// A reader without its own is an error, here and where cargo-fuzz looks for it.
 #[test]
 fn every_reader_has_its_own() {
-    assert!(names().iter().all(|name| FUZZED.contains(name)));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("fuzz");
+    let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+    for name in names() {
+        assert!(FUZZED.contains(name), "{name}");
+        assert!(manifest.contains(&format!("path = \"targets/{name}.rs\"")), "{name}");
+        let target = std::fs::read_to_string(folder.join(format!("targets/{name}.rs"))).unwrap();
+        assert!(target.contains(&format!("as_format(\"{name}\", content)")), "{name}");
+    }
 }
 
 proptest! {
