@@ -6,8 +6,13 @@ use std::sync::Arc;
 
 use ingest::format::Layout;
 
-/// Lines, rows and blocks.
-const CONTENTS: &[&[u8]] = &[include_bytes!("../../sample-files/layouts/harbour/movements.txt")];
+/// Files of the layouts that inputs begin with.
+const CONTENTS: &[&[u8]] = &[
+    include_bytes!("../../sample-files/layouts/harbour/movements.txt"),
+    include_bytes!("../../sample-files/base2/sales.ctf"),
+    include_bytes!("../../sample-files/cnab240/payments.ret"),
+    include_bytes!("../../sample-files/statement_csv/movements.csv"),
+];
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     match Layout::parse(text) {
