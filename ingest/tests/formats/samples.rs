@@ -194,6 +194,14 @@ fn made_of_base2() -> Vec<(&'static str, Vec<u8>)> {
             broken(&sent, |bytes| bytes[29..33].copy_from_slice(b"TEST")),
         ),
         ("rejects/base2/some-bad.ctf", file(bad(&sent, 100_000))),
+        (
+            "rejects/base2/two-transactions.ctf",
+            broken(&sent, |bytes| {
+                let mut lines = bytes.chunks_mut(BASE2_LINE);
+                let additional = lines.find(|line| line.starts_with(b"0501")).unwrap();
+                additional[..2].copy_from_slice(b"06");
+            }),
+        ),
     ]
 }
 
@@ -233,6 +241,12 @@ fn made_of_cnab() -> Vec<(&'static str, Vec<u8>)> {
         (
             "rejects/cnab240/letter-in-nominal.ret",
             broken(&cnab240, |bytes| bytes[4 * line_240 + 90] = b'X'),
+        ),
+        // The batch in T, and the movement in U.
+        ("rejects/cnab240/other-batch.ret", broken(&cnab240, |bytes| bytes[4 * line_240 + 6] ^= 3)),
+        (
+            "rejects/cnab240/two-movements.ret",
+            broken(&cnab240, |bytes| bytes[5 * line_240 + 15] ^= 1),
         ),
         ("rejects/cnab240/not-cnab240.ret", file(cnab400.clone())),
         ("rejects/cnab400/some-bad.ret", file(bad(&cnab400, 100_000))),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::date::Moment;
 use super::field::{Cell, Number};
-use super::group::Piece;
+use super::group::{self, Piece};
 use super::model::{
     CurrencyOf, DirectionOf, Event, FieldRef, Form, Layout, Money, Part, Role, Template, Test,
     Tested,
@@ -82,6 +82,7 @@ fn of_template(template: &Template) -> Vec<FieldRef> {
 
 fn of_event(event: &Event) -> Vec<FieldRef> {
     let mut refs = of_template(&event.code);
+    refs.extend(event.same.iter().map(|(_, other)| *other));
     let of_money = |money: &Money| {
         let currency = match money.currency {
             CurrencyOf::Field(at) => Some(at),
@@ -246,6 +247,13 @@ impl<'a> View<'a> {
         let mut of_family = self.layout.records.iter().filter(|record| record.family == at.family);
         let field = of_family.find_map(|record| record.fields.get(at.field)?.as_ref());
         field.map_or("", |field| field.name)
+    }
+
+    /// What the layout calls the record of a family that is there.
+    pub(super) fn record_name(&self, family: usize) -> &'static str {
+        let of_group = self.pieces.iter().find(|piece| piece.family == family);
+        let record = of_group.and_then(|piece| self.layout.records.get(piece.record));
+        record.map_or_else(|| group::family_name(self.layout, family), |record| record.name)
     }
 }
 

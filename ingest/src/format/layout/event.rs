@@ -162,6 +162,7 @@ pub(super) fn read(
     draft.record.code.clear();
     let code = view.push(&event.code, &mut draft.record.code, false);
     whole?;
+    is_of_one(view, event)?;
     code?;
     let Meaning { case, direction, amount } = meaning.as_ref().map_err(Fault::clone)?;
     let amount = money(view, case, posting, direction, *amount, draft)?;
@@ -177,6 +178,28 @@ pub(super) fn read(
         draft.record.direction = direction.clone();
     }
     draft.record.kind = Kind::clone(&case.kind);
+    Ok(())
+}
+
+/// The records are of one transaction, by what its layout says that they have in common.
+fn is_of_one(view: &View<'_>, event: &Event) -> Result<(), Fault> {
+    for (at, other) in &event.same {
+        let Some(common) = view.cell(*other) else { continue };
+        let pieces = view.pieces.iter().filter(|piece| piece.family == at.family);
+        for cell in pieces.filter_map(|piece| piece.cell(view.layout, *at, view.columns)) {
+            if !cell.is_same(&common)? {
+                let record = view.record_name(other.family);
+                let (field, found) = (common.field.name, found_code(&common));
+                let expected = format!("{found} as in the field {field} of {record}");
+                return Err(Fault::new(
+                    "not_the_same",
+                    cell.field.name,
+                    expected,
+                    found_code(&cell),
+                ));
+            }
+        }
+    }
     Ok(())
 }
 

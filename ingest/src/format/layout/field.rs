@@ -61,6 +61,22 @@ impl<'a> Cell<'a> {
         self.bytes.trim_ascii()
     }
 
+    /// True where the same stands in both: the same number, or the same text but for the blanks
+    /// around it.
+    ///
+    /// # Errors
+    ///
+    /// Where one is a number by its layout, and none such stands there.
+    pub(super) fn is_same(&self, other: &Cell<'_>) -> Result<bool, Fault> {
+        if !matches!(self.field.form, Form::Number(_)) {
+            return Ok(self.word() == other.word());
+        }
+        let (own, other) = (self.number()?, other.number()?);
+        let (Some(own), Some(other)) = (own, other) else { return Ok(own == other) };
+        let scale = own.scale.max(other.scale).unwrap_or_default();
+        Ok(own.at(scale).is_some_and(|units| other.at(scale) == Some(units)))
+    }
+
     /// True where something stands in it that a text can tell.
     pub(super) fn is_there(&self) -> bool {
         self.field.is_raw() || !self.is_blank()

@@ -14,6 +14,7 @@ mod test;
 mod record;
 mod template;
 mod money;
+mod group;
 mod event;
 mod total;
 

@@ -4,6 +4,7 @@ use schemas::account::is_scheme;
 use schemas::{Direction, Kind};
 
 use super::file::File;
+use super::group::{begins, joins, same};
 use super::mistake::{did_you_mean, one_of};
 use super::money::{Amounted, Posted, Written, currency, exponent, money};
 use super::names::{Names, Within};
@@ -11,14 +12,13 @@ use super::record::covers;
 use super::template::{fields, template};
 use super::test::{Sight, tests};
 use super::value::{Table, Value, is_name};
-use crate::format::layout::group::JOINED_MAX;
 use crate::format::layout::model::{
-    Case, DateForm, DatePart, DirectionOf, Event, FieldRef, Form, Joined, Part, Place, Record,
-    Role, Template, Test,
+    Case, DateForm, DatePart, DirectionOf, Event, FieldRef, Form, Part, Place, Record, Role,
+    Template, Test,
 };
 use crate::format::layout::name::intern;
 
-const KEYS: &[&str] = &["of", "joined", "order", "code", "case"];
+const KEYS: &[&str] = &["of", "joined", "order", "same", "code", "case"];
 const OF_CASE: &[&str] = &["when"];
 
 /// What an event says for its cases, or a case for itself.
@@ -58,20 +58,24 @@ pub(super) fn events<'a>(
         let Some(family) = family else { continue };
         let joins = joins(table, names, family);
         joined.extend(joins.iter().map(|joined| joined.family));
+        let mut group = vec![family];
+        group.extend(joins.iter().map(|joined| joined.family));
         let mut seen = names.of_roles(&[Role::FileHeader, Role::BatchHeader]);
-        seen.push(family);
-        seen.extend(joins.iter().map(|joined| joined.family));
+        seen.extend(&group);
         let repeats = joins.iter().filter(|joined| joined.repeats).map(|joined| joined.family);
         let within = Within { names, own: Some(family), seen, repeats: Vec::new() };
         let once = Within { repeats: repeats.collect(), ..within.clone() };
         let reading = Reading { file, within: &within, once: &once, records };
         let orders = &[("given", false), ("any", true)];
         let in_any_order = table.get("order").and_then(|value| value.word(orders));
+        let group = Within { seen: group, ..within.clone() };
+        let same = same(table, &group, &once, records);
         let code = table.require("code").and_then(|value| code(value, &within, records));
         let cases = cases(table, &reading);
         events.push(code.map(|code| Event {
             joined: joins,
             in_any_order: in_any_order.unwrap_or_default(),
+            same,
             code,
             cases,
         }));
@@ -95,66 +99,6 @@ pub(super) fn events<'a>(
         }
     }
     events.into_iter().flatten().collect()
-}
-
-/// The family of the records that begin the event.
-fn begins<'a>(
-    table: Table<'a>,
-    names: &Names<'a>,
-    event: usize,
-    begun: &mut Vec<(usize, usize)>,
-) -> Option<usize> {
-    let value = table.require("of")?;
-    let mut family = None;
-    for value in value.list() {
-        let Some(at) = names.record(value) else { continue };
-        let Some(record) = names.records.get(at) else { continue };
-        if record.role != Role::Detail {
-            value.mistake("a record of the role detail", format!("{:?}", record.name));
-            continue;
-        }
-        if begun.iter().any(|(known, _)| *known == at) {
-            value.mistake("a record that begins no other event", format!("{:?}", record.name));
-            continue;
-        }
-        if *family.get_or_insert(record.family) != record.family {
-            let remedy = String::from("give each an event of its own, or make one like the other");
-            let first = names.name_of(family.unwrap_or_default());
-            let expected = format!("records that are like {first}");
-            value.mistake_with(expected, format!("{:?}", record.name), remedy);
-            continue;
-        }
-        begun.push((at, event));
-    }
-    family
-}
-
-/// The records that may follow.
-fn joins<'a>(table: Table<'a>, names: &Names<'a>, own: usize) -> Vec<Joined> {
-    let Some(value) = table.get("joined") else { return Vec::new() };
-    let mut joins: Vec<Joined> = Vec::new();
-    for value in value.list() {
-        let Some(table) = value.table(&["record", "required", "repeats"]) else { continue };
-        let Some(name) = table.require("record") else { continue };
-        let Some(at) = names.record(name) else { continue };
-        let Some(record) = names.records.get(at) else { continue };
-        let is_double =
-            record.family == own || joins.iter().any(|known| known.family == record.family);
-        if record.role != Role::Detail || is_double {
-            let expected = "a record of the role detail that is not in the group yet";
-            name.mistake(expected, format!("{:?}", record.name));
-            continue;
-        }
-        joins.push(Joined {
-            family: record.family,
-            is_required: table.get("required").and_then(Value::flag).unwrap_or_default(),
-            repeats: table.get("repeats").and_then(Value::flag).unwrap_or_default(),
-        });
-    }
-    if joins.len() > JOINED_MAX {
-        value.mistake(format!("at most {JOINED_MAX} records"), joins.len().to_string());
-    }
-    joins
 }
 
 /// What the parts of an event are read by.

@@ -24,6 +24,9 @@ pub(crate) struct Event {
     pub(crate) joined: Vec<Joined>,
     /// True where they may follow in any order.
     pub(crate) in_any_order: bool,
+    /// In each of these fields of its records, the repeated ones too, stands what stands in the
+    /// other.
+    pub(crate) same: Vec<(FieldRef, FieldRef)>,
     /// The event's code, as the file has it.
     pub(crate) code: Template,
     /// The first case whose tests hold; none is a reject.
