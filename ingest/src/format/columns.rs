@@ -108,9 +108,16 @@ pub(crate) fn masked(found: &[u8]) -> String {
     if found.iter().all(|byte| *byte == b' ') {
         return String::from("a blank field");
     }
-    let odd = found.iter().position(|byte| !byte.is_ascii_digit());
-    let Some(at) = odd else { return format!("{} digits", found.len()) };
+    match found.iter().position(|byte| !byte.is_ascii_digit()) {
+        Some(at) => placed(found, at),
+        None => format!("{} digits", found.len()),
+    }
+}
+
+/// What kind of byte stands at a place of a field, counted from 0.
+pub(crate) fn placed(found: &[u8], at: usize) -> String {
     let what = match found.get(at) {
+        Some(byte) if byte.is_ascii_digit() => "a digit",
         Some(byte) if byte.is_ascii_alphabetic() => "a letter",
         Some(b' ') => "a blank",
         Some(0x21..=0x7e) => "a sign",

@@ -122,15 +122,15 @@ fn a_row_has_as_many_cells_as_there_are_names() {
         &of(COLUMNS, Posted::Billing),
         rows,
         expect![[r#"
-        0 @31+25 line 2 x payment debit 10000 EUR/2 a:**** value="2026-07-22" counterparty="SHOP"
-        1 @56+27 line 3 x payment debit 10000 EUR/2 a:**** value="2026-07-22" counterparty="SHOP"
-        2 @83+31 line 4 x rejected record_length: record: expected 5 fields, as many as there are names of columns, found 6 fields; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
-        3 @114+27 line 5 x rejected record_length: record: expected 5 fields, as many as there are names of columns, found 7 fields; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
-        4 @141+20 line 6 x rejected record_length: record: expected 5 fields, as many as there are names of columns, found 4 fields; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
-        5 @161+27 line 7 x rejected not_a_date: date: expected a date or time as DD/MM/YY, found a sign at position 3 of 10; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
-        6 @188+26 line 8 x payment debit 10000 EUR/2 a:**** value="2026-07-22" counterparty="SHOP"
-        file without identifier
-    "#]],
+            0 @31+25 line 2 x payment debit 10000 EUR/2 a:**** value="2026-07-22" counterparty="SHOP"
+            1 @56+27 line 3 x payment debit 10000 EUR/2 a:**** value="2026-07-22" counterparty="SHOP"
+            2 @83+31 line 4 x rejected record_length: record: expected 5 fields, as many as there are names of columns, found 6 fields; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
+            3 @114+27 line 5 x rejected record_length: record: expected 5 fields, as many as there are names of columns, found 7 fields; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
+            4 @141+20 line 6 x rejected record_length: record: expected 5 fields, as many as there are names of columns, found 4 fields; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
+            5 @161+27 line 7 x rejected not_a_date: date: expected a date or time as DD/MM/YY, found 22/07/2026; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
+            6 @188+26 line 8 x payment debit 10000 EUR/2 a:**** value="2026-07-22" counterparty="SHOP"
+            file without identifier
+        "#]],
     );
     check(
         &of(COLUMNS, Posted::Billing),

@@ -225,6 +225,9 @@ impl<'a> Cell<'a> {
         }
         let is_short = self.bytes.len() < LONG;
         match self.field.form {
+            Form::Date(_) if is_like_a_date(self.bytes) => {
+                self.bytes.iter().copied().map(char::from).collect()
+            }
             Form::Date(_) if is_short => shown(self.bytes),
             Form::Digits if is_short && !self.field.is_account => shown(self.bytes),
             _ if self.field.show => shown(self.bytes),
@@ -239,6 +242,13 @@ const DIGITS: model::Number =
 
 /// So many digits may be the number of an account.
 pub(super) const LONG: usize = 9;
+
+/// True of digits, fewer than an account has, and what is written between those of a date.
+fn is_like_a_date(bytes: &[u8]) -> bool {
+    let digits = bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let is_of_one = |byte: &u8| byte.is_ascii_digit() || b"-/.: ".contains(byte);
+    (1..LONG).contains(&digits) && bytes.iter().all(is_of_one)
+}
 
 /// A number in decimal digits, with its point.
 fn push_number(into: &mut String, number: Number) {

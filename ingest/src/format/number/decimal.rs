@@ -2,6 +2,7 @@
 
 use super::display::{sign_of, value};
 use super::{NumberError, Read, described, signed};
+use crate::format::columns::placed;
 
 /// More digits behind a point are no amount of money.
 const SCALE_MAX: usize = 18;
@@ -31,7 +32,12 @@ pub(super) fn read(point: u8, group: Option<u8>, bytes: &[u8]) -> Result<Read, N
     let is_decimal = part != Some(&[]) && are_groups(whole, group);
     let found = plain.get(..length).filter(|_| is_decimal).and_then(value);
     let Some(value) = found else {
-        return Err(NumberError::not_digits("a decimal number", described(text)));
+        let expected = match point {
+            b',' => "a number with a decimal comma",
+            b'.' => "a number with a decimal point",
+            _ => "a decimal number",
+        };
+        return Err(NumberError::not_digits(expected, odd(point, group, text)));
     };
     let scale = part.map_or(0, <[u8]>::len);
     match (signed(is_negative, value?), u8::try_from(scale)) {
@@ -51,6 +57,28 @@ fn are_groups(whole: &[u8], group: Option<u8>) -> bool {
     let mut groups = whole.split(|byte| *byte == group);
     let first = groups.next().unwrap_or_default();
     (1..=3).contains(&first.len()) && groups.all(|group| group.len() == 3)
+}
+
+/// What of a text makes it no number, in words that don't show it.
+#[cold]
+fn odd(point: u8, group: Option<u8>, text: &[u8]) -> String {
+    if !text.iter().any(u8::is_ascii_digit) {
+        return described(text);
+    }
+    let sign = usize::from(matches!(text.first(), Some(b'-' | b'+')));
+    let mut is_behind = false;
+    for (at, byte) in text.iter().enumerate().skip(sign) {
+        let is_point = *byte == point && !is_behind;
+        is_behind |= is_point;
+        let is_group = Some(*byte) == group && !is_behind;
+        if !byte.is_ascii_digit() && !is_point && !is_group {
+            return placed(text, at);
+        }
+    }
+    String::from(match text.last() {
+        Some(last) if *last == point => "nothing behind the point",
+        _ => "groups that are not of three digits",
+    })
 }
 
 /// Fills a field with decimal text, blanks before it.
