@@ -86,6 +86,7 @@ impl Encoding {
     /// Adds text that anybody may have written anything into: as [`Encoding::push_text`] does, but
     /// of a number that may be one of an account only the last four digits are shown.
     pub(crate) fn push_free_text(self, into: &mut String, text: &[u8]) {
+        let from = into.len();
         let mut rest = text;
         while let Some((before, number, behind)) = self.long_number(rest) {
             self.push_text(into, before);
@@ -96,6 +97,12 @@ impl Encoding {
             rest = behind;
         }
         self.push_text(into, rest);
+        if self == Self::Utf8 && has_other_digits(into.get(from..).unwrap_or_default()) {
+            let pushed = into.split_off(from);
+            into.extend(
+                pushed.chars().map(|letter| if is_other_digit(letter) { '*' } else { letter }),
+            );
+        }
     }
 
     /// The first number of so many digits, with at most one blank, hyphen or the like between each
@@ -147,6 +154,18 @@ const EURO: u8 = 0xa4;
 
 /// So many digits may be the number of an account; fewer are a date, a time, a shop's own number.
 const NUMBER_DIGITS_MIN: usize = 9;
+
+/// A digit of another script, such as those of full width.
+fn is_other_digit(letter: char) -> bool {
+    !letter.is_ascii() && letter.is_numeric()
+}
+
+/// True where digits of other scripts are there, and with them as many as an account's number has.
+fn has_other_digits(text: &str) -> bool {
+    !text.is_ascii()
+        && text.chars().any(is_other_digit)
+        && text.chars().filter(|letter| letter.is_numeric()).count() >= NUMBER_DIGITS_MIN
+}
 
 /// Controls, and what turns the direction of writing: neither is text.
 fn is_unseen(letter: char) -> bool {
@@ -285,6 +304,15 @@ mod tests {
             let mut into = String::new();
             Encoding::Utf8.push_free_text(&mut into, text.as_bytes());
             assert_eq!(into, "****4111", "{gap:?}");
+        }
+        for (text, expected) in [
+            ("４１１１１１１１１１１１１１１１ 東京", "**************** 東京"),
+            ("4111１１１１1111", "4111****1111"),
+            ("部屋１２ 2026", "部屋１２ 2026"),
+        ] {
+            let mut into = String::from("１２３４５６７８９ ");
+            Encoding::Utf8.push_free_text(&mut into, text.as_bytes());
+            assert_eq!(into, format!("１２３４５６７８９ {expected}"));
         }
         let mut into = String::new();
         Encoding::Latin1.push_free_text(&mut into, b"4111\xa01111\xad1111 1111, \xa01");
