@@ -25,6 +25,8 @@ mod containers;
 mod ipm;
 #[path = "formats/own_layout.rs"]
 mod own_layout;
+#[path = "formats/same.rs"]
+mod same;
 #[path = "formats/samples.rs"]
 mod samples;
 #[path = "formats/small.rs"]

@@ -114,10 +114,9 @@ pub(crate) fn masked(found: &[u8]) -> String {
     }
 }
 
-/// What kind of byte stands at a place of a field, counted from 0.
+/// What stands at a place of a field, counted from 0, where no digit does.
 pub(crate) fn placed(found: &[u8], at: usize) -> String {
     let what = match found.get(at) {
-        Some(byte) if byte.is_ascii_digit() => "a digit",
         Some(byte) if byte.is_ascii_alphabetic() => "a letter",
         Some(b' ') => "a blank",
         Some(0x21..=0x7e) => "a sign",

@@ -137,3 +137,18 @@ fn what_another_library_wrote_is_read_back_equal() {
         assert!(whole.summary.control_totals.iter().all(|total| total.proven), "{file}");
     }
 }
+
+/// Programs write another movement in Q than in P, which moves nothing.
+#[test]
+fn a_title_whose_segments_ask_for_different_things_is_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("sample-files");
+    let mut content = std::fs::read(folder.join("cnab240/by-pycobranca-sicoob.rem")).unwrap();
+    let mut changed = 0;
+    for line in content.chunks_mut(242).filter(|line| line[13] == b'Q') {
+        line[15..17].copy_from_slice(b"06");
+        changed += 1;
+    }
+    let whole = read(&settings("cnab240", Encoding::Latin1), &content).unwrap();
+    assert!(whole.found.iter().all(|found| found.reject.is_none()));
+    assert_eq!((whole.found.len(), changed), (3, 3));
+}

@@ -4,6 +4,7 @@ use std::fmt;
 
 use schemas::{Date, LocalTime};
 
+use super::field::LONG;
 use super::model::{DateForm, DatePart};
 use crate::format::columns::number;
 
@@ -155,6 +156,36 @@ fn day_of(year: i16, day: i64) -> Option<Date> {
     None
 }
 
+/// True where a text may be told, though it is no date: of the form's digits and marks, or of fewer
+/// digits than an account's number has and what else stands in dates.
+pub(super) fn is_shown(form: &DateForm, text: &[u8]) -> bool {
+    let has_marks = form.parts.iter().any(|part| matches!(part, DatePart::Literal(_)));
+    let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let is_of_dates = |byte: &u8| byte.is_ascii_digit() || b"-/.: ".contains(byte);
+    let width: usize = form.parts.iter().map(|part| part.width()).sum();
+    let is_short = text.len() <= width.saturating_add(2);
+    has_marks && is_of_form(form, text)
+        || (1..LONG).contains(&digits) && is_short && text.iter().all(is_of_dates)
+}
+
+/// True where digits and marks stand where the form has them, whatever the calendar says.
+fn is_of_form(form: &DateForm, text: &[u8]) -> bool {
+    let mut rest = text;
+    for part in &form.parts {
+        let Some((found, behind)) = rest.split_at_checked(part.width()) else { return false };
+        rest = behind;
+        let fits = match part {
+            DatePart::Literal(mark) => found == [*mark],
+            DatePart::Any => found.iter().all(|byte| (b' '..=b'~').contains(byte)),
+            _ => found.iter().all(u8::is_ascii_digit),
+        };
+        if !fits {
+            return false;
+        }
+    }
+    rest.is_empty()
+}
+
 /// The form as its layout writes it.
 pub(super) fn pattern(form: &DateForm) -> String {
     let mut pattern = String::new();
@@ -215,6 +246,29 @@ mod tests {
             (&[Day, Month, YearOfCentury], "220726x", None, None),
         ] {
             assert_eq!(found(parts, text, near).as_deref(), expected, "{text} near {near:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_date_is_told_where_it_can_be_no_account() {
+        use DatePart::{Any, Hour, Literal, Minute, Second};
+        let day = [Year, Literal(b'-'), Month, Literal(b'-'), Day];
+        let time = [Literal(b' '), Hour, Literal(b':'), Minute, Literal(b':'), Second];
+        let moment = [&day[..], &time, &[Any; 6]].concat();
+        let plain = vec![Year, Month, Day, Hour, Minute, Second];
+        for (parts, text, expected) in [
+            (&moment, "2026-02-31 25:00:00 -0700", true),
+            (&moment, "2026-02-31", true),
+            (&moment, "4111111111111111", false),
+            (&moment, "4111-11-11 11:11:11 -070", false),
+            (&plain, "20260231250000", false),
+            (&plain, "31/02/2026", true),
+            (&plain, "3l/02/2026", false),
+            (&plain, "", false),
+            (&day.to_vec(), "1------------", false),
+        ] {
+            let form = DateForm { parts: parts.clone(), near: None, is_past: false };
+            assert_eq!(is_shown(&form, text.as_bytes()), expected, "{text}");
         }
     }
 

@@ -147,6 +147,19 @@ fn found_code(cell: &Cell<'_>) -> String {
     }
 }
 
+/// A code of letters and digits; none where it may be a number of an account.
+fn code(cell: &Cell<'_>) -> Option<String> {
+    let word = cell.word();
+    let is_told = word.len() <= 8 && !cell.field.is_secret() && !cell.field.is_raw();
+    match word {
+        [] => Some(String::from("a blank field")),
+        _ if is_told && word.iter().all(u8::is_ascii_alphanumeric) => {
+            Some(word.iter().copied().map(char::from).collect())
+        }
+        _ => None,
+    }
+}
+
 /// Reads a group into the draft. What it means is `meaning`, or why that can't be told.
 ///
 /// Checks run from the records to the code, the amounts, the account and the rest, and the first
@@ -185,19 +198,21 @@ pub(super) fn read(
 fn is_of_one(view: &View<'_>, event: &Event) -> Result<(), Fault> {
     for (at, other) in &event.same {
         let Some(common) = view.cell(*other) else { continue };
-        let pieces = view.pieces.iter().filter(|piece| piece.family == at.family);
-        for cell in pieces.filter_map(|piece| piece.cell(view.layout, *at, view.columns)) {
-            if !cell.is_same(&common)? {
-                let record = view.record_name(other.family);
-                let (field, found) = (common.field.name, found_code(&common));
-                let expected = format!("{found} as in the field {field} of {record}");
-                return Err(Fault::new(
-                    "not_the_same",
-                    cell.field.name,
-                    expected,
-                    found_code(&cell),
-                ));
+        for piece in view.pieces.iter().filter(|piece| piece.family == at.family) {
+            let Some(cell) = piece.cell(view.layout, *at, view.columns) else { continue };
+            if cell.is_same(&common)? {
+                continue;
             }
+            let own = view.layout.records.get(piece.record).map_or("", |record| record.name);
+            let place =
+                format!("field {} of {}", common.field.name, view.record_name(other.family));
+            let (expected, found) = match (code(&common), code(&cell)) {
+                (Some(expected), Some(found)) => {
+                    (format!("{expected} as in the {place}"), format!("{found} in {own}"))
+                }
+                _ => (format!("what stands in the {place}"), format!("something else in {own}")),
+            };
+            return Err(Fault::new("not_the_same", cell.field.name, expected, found));
         }
     }
     Ok(())
@@ -380,3 +395,6 @@ fn texts(view: &View<'_>, template: &Template, into: &mut String) -> Result<(), 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,20 +61,18 @@ impl<'a> Cell<'a> {
         self.bytes.trim_ascii()
     }
 
-    /// True where the same stands in both: the same number, or the same text but for the blanks
-    /// around it.
+    /// True where the same stands in both: the same number, or the same text without what their
+    /// layout trims.
     ///
     /// # Errors
     ///
     /// Where one is a number by its layout, and none such stands there.
     pub(super) fn is_same(&self, other: &Cell<'_>) -> Result<bool, Fault> {
         if !matches!(self.field.form, Form::Number(_)) {
-            return Ok(self.word() == other.word());
+            return Ok(self.text().trim_ascii() == other.text().trim_ascii());
         }
-        let (own, other) = (self.number()?, other.number()?);
-        let (Some(own), Some(other)) = (own, other) else { return Ok(own == other) };
-        let scale = own.scale.max(other.scale).unwrap_or_default();
-        Ok(own.at(scale).is_some_and(|units| other.at(scale) == Some(units)))
+        let units = |cell: &Cell<'_>| Ok(cell.number()?.map(|number| number.units));
+        Ok(units(self)? == units(other)?)
     }
 
     /// True where something stands in it that a text can tell.
@@ -225,7 +223,7 @@ impl<'a> Cell<'a> {
         }
         let is_short = self.bytes.len() < LONG;
         match self.field.form {
-            Form::Date(_) if is_like_a_date(self.bytes) => {
+            Form::Date(ref form) if date::is_shown(form, self.bytes) => {
                 self.bytes.iter().copied().map(char::from).collect()
             }
             Form::Date(_) if is_short => shown(self.bytes),
@@ -242,13 +240,6 @@ const DIGITS: model::Number =
 
 /// So many digits may be the number of an account.
 pub(super) const LONG: usize = 9;
-
-/// True of digits, fewer than an account has, and what is written between those of a date.
-fn is_like_a_date(bytes: &[u8]) -> bool {
-    let digits = bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
-    let is_of_one = |byte: &u8| byte.is_ascii_digit() || b"-/.: ".contains(byte);
-    (1..LONG).contains(&digits) && bytes.iter().all(is_of_one)
-}
 
 /// A number in decimal digits, with its point.
 fn push_number(into: &mut String, number: Number) {

@@ -85,6 +85,13 @@ impl Making {
 }
 
 impl Piece {
+    /// A record of this type and text.
+    #[cfg(test)]
+    pub(super) fn of(layout: &Layout, record: usize, text: Vec<u8>) -> Self {
+        let family = layout.records.get(record).map_or(0, |record| record.family);
+        Self { record, family, text, ..Self::default() }
+    }
+
     /// What stands at a place; none where the unit ends before that.
     #[inline]
     fn at(&self, place: Place, columns: &[usize]) -> Option<&[u8]> {

@@ -17,7 +17,7 @@ use crate::format::fault::{Fault, refusal};
 use crate::format::{Draft, Encoding, Refusal, Settings, Step, Summary};
 
 /// Raised whenever the same bytes, layout and settings would give other events.
-pub(crate) const REVISION: i32 = 3;
+pub(crate) const REVISION: i32 = 4;
 
 /// A reader by a layout.
 #[derive(Clone, Debug)]

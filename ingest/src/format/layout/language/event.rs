@@ -58,18 +58,16 @@ pub(super) fn events<'a>(
         let Some(family) = family else { continue };
         let joins = joins(table, names, family);
         joined.extend(joins.iter().map(|joined| joined.family));
-        let mut group = vec![family];
-        group.extend(joins.iter().map(|joined| joined.family));
         let mut seen = names.of_roles(&[Role::FileHeader, Role::BatchHeader]);
-        seen.extend(&group);
+        seen.push(family);
+        seen.extend(joins.iter().map(|joined| joined.family));
         let repeats = joins.iter().filter(|joined| joined.repeats).map(|joined| joined.family);
         let within = Within { names, own: Some(family), seen, repeats: Vec::new() };
         let once = Within { repeats: repeats.collect(), ..within.clone() };
         let reading = Reading { file, within: &within, once: &once, records };
         let orders = &[("given", false), ("any", true)];
         let in_any_order = table.get("order").and_then(|value| value.word(orders));
-        let group = Within { seen: group, ..within.clone() };
-        let same = same(table, &group, &once, records);
+        let same = same(table, &once, &joins, records);
         let code = table.require("code").and_then(|value| code(value, &within, records));
         let cases = cases(table, &reading);
         events.push(code.map(|code| Event {

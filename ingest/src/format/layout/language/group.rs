@@ -3,7 +3,7 @@
 use super::names::{Names, Within};
 use super::value::{Table, Value};
 use crate::format::layout::group::JOINED_MAX;
-use crate::format::layout::model::{FieldRef, Form, Joined, Record, Role};
+use crate::format::layout::model::{FieldRef, Form, Joined, Number, Record, Role, Scale};
 
 /// The family of the records that begin the event.
 pub(super) fn begins<'a>(
@@ -68,33 +68,63 @@ pub(super) fn joins<'a>(table: Table<'a>, names: &Names<'a>, own: usize) -> Vec<
 /// The fields of the group's records in which the same stands as in another one.
 pub(super) fn same<'a>(
     table: Table<'a>,
-    group: &Within<'_, 'a>,
     once: &Within<'_, 'a>,
+    joins: &[Joined],
     records: &[Record],
 ) -> Vec<(FieldRef, FieldRef)> {
+    let Some(value) = table.get("same") else { return Vec::new() };
+    let entries = value.any_table().map_or(Vec::new(), Table::entries);
+    if entries.is_empty() {
+        value.mistake("at least one field, and the one that is the same", "none");
+    }
+    let seen = once.own.into_iter().chain(joins.iter().map(|joined| joined.family)).collect();
+    let of_group = Within { seen, repeats: Vec::new(), ..once.clone() };
     let mut pairs = Vec::new();
-    let entries = table.get("same").and_then(Value::any_table).map_or(Vec::new(), Table::entries);
     for entry in entries {
-        let Some(field) = group.field(entry.value, entry.key) else { continue };
-        let Some(other) = once.named(entry.value) else { continue };
-        // A field that is itself a mistake is told once.
-        let (Some(form), Some(of_other)) = (form(records, field), form(records, other)) else {
+        if entry.is_cut_at_a_point("the name of a field") {
             continue;
-        };
-        if field == other || form != of_other {
-            let expected = format!("another field of the type {form}");
-            entry.value.mistake(expected, entry.value.shown());
+        }
+        let Some(field) = of_group.field(entry.value, entry.key) else { continue };
+        let Some(other) = once.named(entry.value) else { continue };
+        let forms = [compared(records, field), compared(records, other)];
+        // A field that is itself a mistake is told once.
+        if forms.iter().any(Vec::is_empty) {
+            continue;
+        }
+        let forms = forms.concat();
+        let is_one = forms.windows(2).all(|two| two.first() == two.last());
+        if field == other {
+            entry.value.mistake("another field", entry.value.shown());
+        } else if !is_one || forms.contains(&Compared::Never) {
+            let expected = "two texts, or two numbers of one scale, in every record that is there";
+            let found = format!("{} and {}", entry.key, entry.value.shown());
+            let remedy =
+                String::from("give either record a field of the type text, overlaps = true");
+            entry.value.mistake_with(expected, found, remedy);
         }
         pairs.push((field, other));
     }
     pairs
 }
 
-/// What is compared of a field.
-fn form(records: &[Record], at: FieldRef) -> Option<&'static str> {
-    Some(match super::money::field(records, at)?.form {
-        Form::Number(_) => "number",
-        Form::Text | Form::Digits => "text or digits",
-        Form::Date(_) => "date",
-    })
+/// What of a field is compared with another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Compared {
+    Text,
+    Number(Scale),
+    /// What may be written in two ways.
+    Never,
+}
+
+/// What is compared of a field, in each record of its family that has it.
+fn compared(records: &[Record], at: FieldRef) -> Vec<Compared> {
+    let family = records.iter().filter(|record| record.family == at.family);
+    let fields = family.filter_map(|record| record.fields.get(at.field)?.as_ref());
+    fields
+        .map(|field| match field.form {
+            Form::Text | Form::Digits => Compared::Text,
+            Form::Number(Number { scale: scale @ Scale::Fixed(_), .. }) => Compared::Number(scale),
+            Form::Number(_) | Form::Date(_) => Compared::Never,
+        })
+        .collect()
 }

@@ -2,7 +2,7 @@
 
 use super::names::Within;
 use super::value::Value;
-use crate::format::layout::model::{Event, Part, Record, Template};
+use crate::format::layout::model::{Event, FieldRef, Part, Record, Template};
 
 /// Reads a template; else a mistake.
 pub(super) fn template<'a>(value: Value<'a>, within: &Within<'_, 'a>) -> Option<Template> {
@@ -42,16 +42,38 @@ pub(super) fn fields<'a>(value: Value<'a>, within: &Within<'_, 'a>) -> Option<Te
     template(value, within)
 }
 
-/// Marks the fields that accounts are made of: messages show nothing of what stands in them.
+/// Marks the fields that accounts are made of, and those that hold the same as one of them:
+/// messages show nothing of what stands in them.
 pub(super) fn mark_accounts(events: &[Event], records: &mut [Record]) {
     let cases = events.iter().flat_map(|event| &event.cases);
     let accounts = cases.filter_map(|case| case.account.as_ref());
     for part in accounts.flat_map(|template| &template.0) {
-        let Part::Field(at) = part else { continue };
-        for record in records.iter_mut().filter(|record| record.family == at.family) {
-            if let Some(Some(field)) = record.fields.get_mut(at.field) {
-                field.is_account = true;
+        if let Part::Field(at) = part {
+            mark(*at, records);
+        }
+    }
+    let pairs: Vec<_> = events.iter().flat_map(|event| &event.same).collect();
+    // A field may be the same as one that is the same as a third.
+    for _ in &pairs {
+        for (field, other) in &pairs {
+            for (from, to) in [(field, other), (other, field)] {
+                if is_marked(*from, records) {
+                    mark(*to, records);
+                }
             }
         }
     }
+}
+
+fn mark(at: FieldRef, records: &mut [Record]) {
+    for record in records.iter_mut().filter(|record| record.family == at.family) {
+        if let Some(Some(field)) = record.fields.get_mut(at.field) {
+            field.is_account = true;
+        }
+    }
+}
+
+fn is_marked(at: FieldRef, records: &[Record]) -> bool {
+    let mut family = records.iter().filter(|record| record.family == at.family);
+    family.any(|record| matches!(record.fields.get(at.field), Some(Some(it)) if it.is_account))
 }

@@ -37,13 +37,8 @@ fn test<'a>(entry: Entry<'a>, sight: &Sight<'_, 'a>, columns: &mut Vec<String>) 
             table.only(&["not"]);
             (true, table.get("not")?)
         }
-        Some(_) => {
-            let remedy = format!("put the whole key in quotes: \"{}.…\"", entry.key);
-            let found = "a table, as a key with a point in it makes one";
-            entry.value.mistake_with("a value or a list of values", found, remedy);
-            return None;
-        }
-        None => (false, entry.value),
+        _ if entry.is_cut_at_a_point("a value or a list of values") => return None,
+        _ => (false, entry.value),
     };
     let of = of?;
     let width = match of {

@@ -261,6 +261,17 @@ impl Entry<'_> {
     pub(super) fn mistake(self, expected: impl Into<String>, remedy: Option<String>) {
         self.value.source.mistake(self.at, expected, format!("{:?}", self.key), remedy);
     }
+
+    /// True where a point in a key without quotes made a table of its value, which is a mistake.
+    pub(super) fn is_cut_at_a_point(self, expected: &str) -> bool {
+        let is_table = self.value.if_table().is_some();
+        if is_table {
+            let remedy = format!("put the whole key in quotes: \"{}.…\"", self.key);
+            let found = "a table, as a key with a point in it makes one";
+            self.value.mistake_with(expected, found, remedy);
+        }
+        is_table
+    }
 }
 
 /// True for small letters, digits and underscores, a letter first.
