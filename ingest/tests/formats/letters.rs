@@ -58,12 +58,12 @@ fn letters_are_those_of_the_page() {
         &utf8,
         &content,
         expect![[r#"
-        0 @46+34 line 2 Ü payment credit 100 EUR/2 a:**** counterparty="Møller"
-        1 @80+52 line 3 Ü payment debit 200 EUR/2 a:**** counterparty="Bäcker ****1111"
-        2 @132+40 line 4 Ü payment credit 300 EUR/2 a:**** counterparty="Łukasz 5 €"
-        3 @172+33 line 5 Ü payment credit 400 EUR/2 a:**** counterparty="M?ller"
-        file without identifier
-    "#]],
+            0 @46+34 line 2 Ü payment credit 100 EUR/2 a:**** counterparty="Møller"
+            1 @80+52 line 3 Ü payment debit 200 EUR/2 a:**** counterparty="Bäcker ****1111"
+            2 @132+40 line 4 Ü payment credit 300 EUR/2 a:**** counterparty="Łukasz 5 €"
+            3 @172+33 line 5 Ü rejected not_text: name: expected characters of utf8, found a byte that is none in column 3; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
+            file without identifier
+        "#]],
     );
 }
 
@@ -92,10 +92,10 @@ fn an_account_is_text_of_the_page() {
         &utf8,
         &broken,
         expect![[r#"
-        0 @43+34 line 2 Ü rejected not_text: account: expected characters of utf8, found a byte that is no character at position 1 of 2; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
-        1 @77+35 line 3 Ü payment credit 700 EUR/2 a:**** counterparty="Bäcker"
-        file without identifier
-    "#]],
+            0 @43+34 line 2 Ü rejected not_text: account: expected characters of utf8, found a byte that is none in column 1; control Some(Control { debits: 0, credits: 0, unsigned: 0 })
+            1 @77+35 line 3 Ü payment credit 700 EUR/2 a:**** counterparty="Bäcker"
+            file without identifier
+        "#]],
     );
     // In ASCII neither letter is one.
     let ascii = Settings { encoding: Encoding::Ascii, ..utf8 };

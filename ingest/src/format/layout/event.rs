@@ -262,7 +262,7 @@ fn money(
 fn minor(view: &View<'_>, at: FieldRef, number: Number, exponent: u8) -> Result<i64, Fault> {
     number.at(exponent).ok_or_else(|| {
         let expected = format!("an amount of at most {exponent} decimal digits, in 64 bits");
-        Fault::new("amount_scale", view.name(at), expected, "another")
+        Fault::new("amount_scale", view.name(at), expected, "more digits than the currency has")
     })
 }
 

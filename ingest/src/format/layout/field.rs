@@ -116,7 +116,7 @@ impl<'a> Cell<'a> {
                         Some(units) => Ok(Some(Number { units, scale: Some(scale) })),
                         None => {
                             let expected = format!("at most {scale} digits behind the point");
-                            Err(self.fault("number_scale", expected))
+                            Err(Fault::new("number_scale", self.field.name, expected, "more"))
                         }
                     },
                     (Scale::Fixed(scale), _) => {

@@ -251,7 +251,8 @@ impl Piece {
         for (at, text) in self.names().enumerate() {
             // Line ends and tabs may stand within quotes, and names in whatever page.
             let is_odd = |byte: &u8| (*byte < b' ' && !b"\r\n\t".contains(byte)) || *byte == 0x7f;
-            if !is_plain(text) && text.iter().any(is_odd) {
+            let is_cut = encoding == Encoding::Utf8 && std::str::from_utf8(text).is_err();
+            if !is_plain(text) && (is_cut || text.iter().any(is_odd)) {
                 let cell = at.saturating_add(1);
                 let is_here = |place: Place| match place {
                     Place::Cell(place) => place == cell,

@@ -84,6 +84,11 @@ pub(super) fn same<'a>(
         if entry.is_cut_at_a_point("the name of a field") {
             continue;
         }
+        if once.is_of_header(entry.key) {
+            let remedy = "put what stands in the header behind the equals sign";
+            entry.mistake("a field of the event's records", Some(String::from(remedy)));
+            continue;
+        }
         let Some(field) = of_group.field(entry.value, entry.key) else { continue };
         let Some(other) = once.named(entry.value) else { continue };
         let forms = [compared(records, field), compared(records, other)];

@@ -295,6 +295,13 @@ impl<'a> Within<'_, 'a> {
         record.is_some_and(|name| self.names.records.iter().any(|known| known.name == name))
     }
 
+    /// True where this names a field of a header.
+    pub(super) fn is_of_header(&self, text: &str) -> bool {
+        let record = text.split_once('.').map(|(record, _)| record);
+        let mut records = self.names.records.iter();
+        records.any(|known| Some(known.name) == record && known.role != Role::Detail)
+    }
+
     fn family(&self, value: Value<'_>, record: &str) -> Option<usize> {
         let Some(found) = self.names.records.iter().find(|known| known.name == record) else {
             self.names.no_such_record(value, record);
@@ -304,7 +311,8 @@ impl<'a> Within<'_, 'a> {
             let seen = self.seen.iter().map(|family| self.names.name_of(*family));
             let expected = format!("a field of {}", one_of(seen));
             let remedy = "a record of another group can't be seen from here; join it";
-            let remedy = self.own.map(|_| String::from(remedy));
+            let is_detail = found.role == Role::Detail && self.own.is_some();
+            let remedy = is_detail.then(|| String::from(remedy));
             value.mistake_with(expected, format!("one of {record}"), remedy);
             return None;
         }

@@ -136,6 +136,7 @@ const CHANGES: &[(&str, &str)] = &[
     ("of = \"movement\"\n", "of = \"movement\"\nsame = { \"note.text\" = \"amount\" }\n"),
     ("of = \"movement\"\n", "of = \"movement\"\nsame = { \"side\" = \"side\" }\n"),
     ("of = \"movement\"\n", "of = \"movement\"\nsame = {}\n"),
+    (r#"claims = "unsigned""#, "direction = \"debit\"\nclaims = \"credits\""),
     ("of = \"movement\"\n", "of = \"movement\"\nsame = { note.text = \"side\" }\n"),
     ("of = \"movement\"\n", "of = \"movement\"\nsame = { day = \"header.date\" }\n"),
     ("of = \"movement\"\n", "of = \"movement\"\nsame = { amount = \"header.number\" }\n"),

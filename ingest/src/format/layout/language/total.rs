@@ -140,6 +140,15 @@ fn total<'a>(
     if claims.is_some() && (scope != Scope::File || !matches!(counted, Counted::Sum { .. })) {
         table.mistake("claims at sums of the scope file only", "it elsewhere");
     }
+    let is_other = match claims {
+        Some(Claims::Debits) => direction == Some(false),
+        Some(Claims::Credits) => direction == Some(true),
+        Some(Claims::Unsigned) | None => false,
+    };
+    if let (true, Some(value)) = (is_other, table.get("claims")) {
+        let expected = "what the direction says: debits of debit, credits of credit";
+        value.mistake(expected, value.shown());
+    }
     same_scale(table, &stated, &counted, names, records);
     without_effect(table, &counted);
     batched(table, Some(scope), names);
