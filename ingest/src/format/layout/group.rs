@@ -249,10 +249,13 @@ impl Piece {
             return Err(self.not_text(layout, encoding, column, is_here));
         }
         for (at, text) in self.names().enumerate() {
+            if is_plain(text) {
+                continue;
+            }
             // Line ends and tabs may stand within quotes, and names in whatever page.
             let is_odd = |byte: &u8| (*byte < b' ' && !b"\r\n\t".contains(byte)) || *byte == 0x7f;
-            let is_cut = encoding == Encoding::Utf8 && std::str::from_utf8(text).is_err();
-            if !is_plain(text) && (is_cut || text.iter().any(is_odd)) {
+            let is_cut = || encoding == Encoding::Utf8 && std::str::from_utf8(text).is_err();
+            if text.iter().any(is_odd) || is_cut() {
                 let cell = at.saturating_add(1);
                 let is_here = |place: Place| match place {
                     Place::Cell(place) => place == cell,
